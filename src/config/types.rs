@@ -1,0 +1,230 @@
+//! The validated configuration: values here cannot be wrong, and nothing re-checks them later.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The name of a listener, as written in the configuration and as shown in metrics.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerName(pub Arc<str>);
+
+/// The name of an upstream, as written in the configuration and as shown in metrics.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UpstreamName(pub Arc<str>);
+
+impl fmt::Display for ListenerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for UpstreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What the program runs with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How many workers, each with a core's share of the sessions.
+    pub workers: NonZeroUsize,
+    /// The bound addresses, in the order of the file; at least one.
+    pub listeners: Vec<Listener>,
+    /// The sets of endpoints; every listener's `upstream` is one of them.
+    pub upstreams: Vec<Upstream>,
+    /// How a drain goes.
+    pub drain: Drain,
+    /// Bounds on what the process takes on.
+    pub limits: Limits,
+    /// Where health and metrics answer.
+    pub health: Health,
+    /// Where the control API answers.
+    pub admin: Admin,
+    /// How the log is written.
+    pub log: Log,
+}
+
+/// What is spoken on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 and what is upgraded from it.
+    Http,
+    /// Bytes, untouched.
+    Tcp,
+}
+
+/// A bound address and what is spoken there.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Unique among the listeners.
+    pub name: ListenerName,
+    /// The address to bind; port 0 lets the system choose.
+    pub bind: SocketAddr,
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// The agent's name in [`Config::upstreams`].
+    pub upstream: UpstreamName,
+    /// The HTTP settings in force here: the listener's own over the general ones.
+    pub http: Http,
+    /// The status code of a Close that the drain sends.
+    pub websocket_close_code: u16,
+}
+
+/// Settings of an HTTP listener.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Http {
+    /// From the first byte of a request to the end of its head; also for a silent new connection.
+    pub header_timeout: Duration,
+    /// Between requests on a kept-alive connection.
+    pub idle_timeout: Duration,
+    /// The largest request head, in bytes.
+    pub max_header_bytes: usize,
+    /// The most header fields in a request.
+    pub max_headers: usize,
+    /// What becomes of `Forwarded` and the `X-Forwarded-*` fields.
+    pub forwarded: Forwarded,
+    /// The pseudonym written into `Via`; none leaves the field alone.
+    pub via: Option<String>,
+    /// The path on which readiness is answered on the listener itself.
+    pub health_path: Option<String>,
+}
+
+/// What becomes of the fields that say where a request came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forwarded {
+    /// Our view is added behind what the client sent.
+    Append,
+    /// What the client sent is dropped, our view is written.
+    Replace,
+    /// What the client sent is passed on as it is, and nothing is added.
+    Leave,
+}
+
+/// A named set of endpoints: the agent.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Unique among the upstreams.
+    pub name: UpstreamName,
+    /// Where the agent listens; at least one.
+    pub endpoints: Vec<Endpoint>,
+    /// The longest that opening a connection may take.
+    pub connect_timeout: Duration,
+    /// From the end of a request to the head of its response; zero is without limit.
+    pub response_timeout: Duration,
+    /// How long an unused connection to the agent is kept for the next request.
+    pub idle_timeout: Duration,
+}
+
+/// One address of an agent: `host:port`, the host a name or an IP address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint(pub Arc<str>);
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How a drain goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drain {
+    /// The deregistration delay: everything is over by then.
+    pub window: Duration,
+    /// Kept free at the end of the window.
+    pub margin: Duration,
+    /// The shortest that new sessions are still served after the drain began.
+    pub lame_duck_min: Duration,
+    /// The longest that new sessions are still served after the drain began.
+    pub lame_duck_max: Stretch,
+    /// So long without a new session ends the lame duck stretch early.
+    pub lame_duck_quiet: Duration,
+    /// Whether readiness fails during a drain.
+    pub readiness: Readiness,
+    /// Given to sessions to end by themselves before the first is asked to go.
+    pub finish: Duration,
+    /// The longest that one session may take from being asked to being gone.
+    pub close_timeout: Duration,
+    /// What a session that arrives after the lame duck stretch meets.
+    pub late_arrivals: LateArrivals,
+    /// The exit code of a drain in which sessions were cut.
+    pub exit_code_when_cut: u8,
+}
+
+/// A length of time, given as such or as a share of the window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Stretch {
+    /// So long.
+    Of(Duration),
+    /// This part of the window, from 0.0 to 1.0.
+    Share(f64),
+}
+
+impl Stretch {
+    /// The length of the stretch inside a window.
+    pub fn within(self, window: Duration) -> Duration {
+        match self {
+            Stretch::Of(length) => length.min(window),
+            Stretch::Share(share) => window.mul_f64(share),
+        }
+    }
+}
+
+/// Whether readiness fails during a drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// At once: right for an ALB, and for Kubernetes.
+    Fail,
+    /// Not: right behind an NLB, which resets the flows of an unhealthy target.
+    Keep,
+    /// Fails unless the balancer is known to be looking away already.
+    Auto,
+}
+
+/// What a session that arrives after the lame duck stretch meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LateArrivals {
+    /// A polite no.
+    Refuse,
+    /// The agent, as before.
+    Serve,
+}
+
+/// Bounds on what the process takes on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// The most client connections at once; without it, what the file descriptors allow.
+    pub max_connections: Option<NonZeroUsize>,
+}
+
+/// Where health and metrics answer.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// The address to bind.
+    pub bind: SocketAddr,
+}
+
+/// Where the control API answers.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// The address to bind; loopback only.
+    pub bind: SocketAddr,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// The log.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// How a line looks.
+    pub format: LogFormat,
+}

@@ -1,0 +1,5 @@
+//! Lameduck, the proxy that lets stateful agents be scaled in without anyone noticing.
+//!
+//! The rooms, top to bottom; a room imports from its own floor or below, never above.
+
+pub mod config;

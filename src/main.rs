@@ -1,0 +1,3 @@
+//! The `lameduck` binary.
+
+fn main() {}
