@@ -1,3 +1,17 @@
 //! The `lameduck` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use lameduck::cli::demo;
+
+#[derive(Parser)]
+#[command(version, about)]
+enum Command {
+    Demo(demo::Args),
+}
+
+fn main() -> ExitCode {
+    let Command::Demo(args) = Command::parse();
+    ExitCode::from(demo::run(args))
+}
