@@ -19,6 +19,8 @@ const UNHEALTHY: u32 = 2;
 /// What the load balancer has seen last.
 #[derive(Clone, Debug, Default)]
 pub(in crate::cli::demo) struct View {
+    /// Whether it has asked yet.
+    pub asks: bool,
     /// Whether it has looked away.
     pub away: bool,
     /// The phase that the proxy named.
@@ -60,6 +62,7 @@ async fn ask(health: &str, tasks: &TaskTracker) -> io::Result<(bool, Option<Stri
 
 impl View {
     fn note(&mut self, ready: bool, phase: Option<String>) {
+        self.asks = true;
         self.failures = if ready {
             0
         } else {

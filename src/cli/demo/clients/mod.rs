@@ -279,6 +279,30 @@ impl Client {
 mod tests {
     use super::*;
 
+    impl Client {
+        /// A client that nobody else knows of.
+        pub(super) fn lonely(traffic: Traffic, stop: CancellationToken) -> Client {
+            let http = "agent.test:80".to_owned();
+            let common = Common {
+                targets: Arc::new(Targets {
+                    http,
+                    tcp: None,
+                    health: None,
+                }),
+                live: Arc::default(),
+                view: watch::channel(View::default()).1,
+                stop,
+                tasks: TaskTracker::new(),
+            };
+            Client {
+                common,
+                id: 1,
+                traffic,
+                pace: Duration::from_millis(1),
+            }
+        }
+    }
+
     #[test]
     fn of_the_clients_six_in_ten_hold_a_websocket_and_half_of_those_chat() {
         let share = |wanted, tcp| (0..300).filter(|n| traffic(*n, tcp) == wanted).count();

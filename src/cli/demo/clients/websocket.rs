@@ -66,7 +66,9 @@ where
                 Some(Err(error)) => return Ended::torn(format!("no Close: {error}")),
                 None => return Ended::torn("no Close"),
             },
-            _ = ticks.tick(), if client.traffic == Traffic::Chat && waiting.is_none() => {
+            _ = ticks.tick(), if client.traffic == Traffic::Chat
+                && waiting.is_none()
+                && leaving.is_none() => {
                 let number = tally.sent.next();
                 let text = message::numbered(number);
                 match timeout(PATIENCE, socket.send(Message::text(text.clone()))).await {
