@@ -30,10 +30,10 @@ pub(super) fn heading(out: &mut dyn Write) -> io::Result<()> {
 /// One line: the time since `start`, what the load balancer sees, and the open sessions.
 pub(super) fn line(out: &mut dyn Write, clients: &Clients, start: Instant) -> io::Result<()> {
     let view = clients.view.borrow().clone();
-    let balancer = if view.away {
-        "looks away"
-    } else {
-        "sends here"
+    let balancer = match (view.asks, view.away) {
+        (false, _) => "-",
+        (true, false) => "sends here",
+        (true, true) => "looks away",
     };
     let open = |group: &[Traffic]| group.iter().map(|t| clients.live.open(*t)).sum::<usize>();
     write!(
