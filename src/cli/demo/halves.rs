@@ -5,9 +5,10 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use super::agent::Agent;
+use super::book::Book;
 use super::clients::{Clients, Targets};
 use super::interrupts::Interrupts;
-use super::ledger::{Book, Traffic};
+use super::ledger::Traffic;
 use super::verdict::{Leaving, Verdict};
 use super::{Error, live, table};
 

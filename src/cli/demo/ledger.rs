@@ -5,9 +5,7 @@
 //! the client *crossed* it: nothing may follow a Close (RFC 6455 5.5.1), nor a FIN, so it
 //! could not be delivered; such a message can only be among the last ones of its session.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// How long before the client saw the end of its session the agent may have sent what that end
@@ -216,6 +214,14 @@ pub(super) struct Counterpart {
     pub received: Received,
 }
 
+impl Counterpart {
+    /// Adds what was counted elsewhere in the same session.
+    pub(super) fn merge(&mut self, other: Counterpart) {
+        self.sent.merge(other.sent);
+        self.received.merge(other.received);
+    }
+}
+
 /// One session, or many of them, with the two books side by side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Account {
@@ -288,92 +294,6 @@ impl Account {
             lost: self.lost.saturating_add(other.lost),
             wrong: self.wrong.saturating_add(other.wrong),
         }
-    }
-}
-
-/// The agent's book.
-#[derive(Debug, Default)]
-pub(super) struct Book {
-    keep: bool,
-    closed: Mutex<HashMap<u32, Counterpart>>,
-    open: [AtomicUsize; Traffic::ALL.len()],
-    served: AtomicUsize,
-}
-
-impl Book {
-    /// An empty book. One that does not `keep` counts only, so that an agent can run for ever.
-    pub(super) fn new(keep: bool) -> Arc<Book> {
-        Arc::new(Book {
-            keep,
-            ..Book::default()
-        })
-    }
-
-    /// Opens a session; it is written into the book when the entry is dropped, however that comes
-    /// about. A session without an id is counted only.
-    pub(super) fn open(self: &Arc<Book>, id: Option<u32>, traffic: Traffic) -> Entry {
-        self.open[traffic as usize].fetch_add(1, Ordering::Relaxed);
-        Entry {
-            book: Arc::clone(self),
-            id,
-            traffic,
-            side: Counterpart::default(),
-        }
-    }
-
-    /// How many sessions of this kind the agent holds.
-    pub(super) fn open_now(&self, traffic: Traffic) -> usize {
-        self.open[traffic as usize].load(Ordering::Acquire)
-    }
-
-    /// How many sessions have ended.
-    pub(super) fn served(&self) -> usize {
-        self.served.load(Ordering::Relaxed)
-    }
-
-    /// The sessions that have ended, by their id.
-    pub(super) fn closed(&self) -> HashMap<u32, Counterpart> {
-        self.closed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-}
-
-/// A session that the agent holds.
-#[derive(Debug)]
-pub(super) struct Entry {
-    book: Arc<Book>,
-    id: Option<u32>,
-    traffic: Traffic,
-    /// What has been counted so far.
-    pub side: Counterpart,
-}
-
-impl Entry {
-    /// Gives a session the id that its client names only later.
-    pub(super) fn identify(&mut self, id: u32) {
-        self.id = Some(id);
-    }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        if let (true, Some(id)) = (self.book.keep, self.id) {
-            let side = std::mem::take(&mut self.side);
-            let mut closed = self
-                .book
-                .closed
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            // The requests of one HTTP client are entries of their own, and add up.
-            let kept = closed.entry(id).or_default();
-            kept.sent.merge(side.sent);
-            kept.received.merge(side.received);
-        }
-        self.book.served.fetch_add(1, Ordering::Relaxed);
-        // Last, so that whoever sees no session open finds all of them in the book.
-        self.book.open[self.traffic as usize].fetch_sub(1, Ordering::Release);
     }
 }
 

@@ -2,6 +2,7 @@
 //! nobody has to take on trust: both sides keep book of every message, and the books are compared.
 
 mod agent;
+mod book;
 mod clients;
 mod halves;
 mod interrupts;

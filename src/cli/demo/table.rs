@@ -123,7 +123,9 @@ fn messages(count: u64) -> String {
 
 /// `3 of 4`, or only the number when it is all of them.
 fn of(arrived: u64, sent: u64) -> String {
-    if arrived == sent {
+    if arrived == 0 && sent == 0 {
+        "-".to_owned()
+    } else if arrived == sent {
         format!("all {}", thousands(sent))
     } else {
         format!("{} of {}", thousands(arrived), thousands(sent))

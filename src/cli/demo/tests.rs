@@ -5,8 +5,9 @@ use std::time::Instant;
 use clap::{CommandFactory, Parser};
 
 use super::agent::Agent;
+use super::book::Book;
 use super::clients::{Clients, Targets};
-use super::ledger::{Book, End, Session, Traffic};
+use super::ledger::{End, Session, Traffic};
 use super::verdict::{Leaving, Verdict};
 use super::*;
 

@@ -4,9 +4,10 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::agent::Agent;
+use super::book::Book;
 use super::clients::{Clients, Targets};
 use super::interrupts::Interrupts;
-use super::ledger::{Book, Session, Traffic};
+use super::ledger::{Session, Traffic};
 use super::proxy::Proxy;
 use super::verdict::{Leaving, Verdict};
 use super::{Error, live, loopback, table};

@@ -15,7 +15,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::{Desk, sse, websocket};
-use crate::cli::demo::ledger::{Entry, Traffic};
+use crate::cli::demo::book::Entry;
+use crate::cli::demo::ledger::Traffic;
 
 /// The field that bears the number of a request of the demo's clients in its response.
 pub(in crate::cli::demo) const NUMBER: &str = "demo-number";

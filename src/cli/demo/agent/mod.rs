@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Error;
-use super::ledger::Book;
+use super::book::Book;
 
 /// How long the agent takes no connection after the system has refused it one (no descriptor is
 /// left, mostly), so that it does not spin.

@@ -13,7 +13,7 @@ use hyper::body::Frame;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::http::Body;
-use crate::cli::demo::ledger::Entry;
+use crate::cli::demo::book::Entry;
 
 /// The time between two events.
 const EVERY: Duration = Duration::from_millis(400);

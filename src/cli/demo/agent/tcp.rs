@@ -7,7 +7,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::cli::demo::ledger::{Book, Traffic};
+use crate::cli::demo::book::Book;
+use crate::cli::demo::ledger::Traffic;
 use crate::cli::demo::message;
 
 /// The longest line that is waited for; a longer one comes back in pieces.

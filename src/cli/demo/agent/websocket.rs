@@ -23,7 +23,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::Desk;
 use super::http::{Body, text};
-use crate::cli::demo::ledger::{Entry, Traffic};
+use crate::cli::demo::book::Entry;
+use crate::cli::demo::ledger::Traffic;
 use crate::cli::demo::message;
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;

@@ -115,32 +115,3 @@ fn repeated_and_damaged_messages_are_wrong_and_make_up_for_nothing() {
         (2, 2, 2)
     );
 }
-
-#[test]
-fn the_requests_of_one_client_add_up_in_the_agents_book() {
-    let book = Book::new(true);
-    for number in 1..=3 {
-        let mut entry = book.open(Some(7), Traffic::Http);
-        entry.side.received.note(number);
-        entry.side.sent.note(Instant::now());
-        assert_eq!(book.open_now(Traffic::Http), 1);
-    }
-    let side = &book.closed()[&7];
-    assert_eq!(
-        (
-            side.sent.count(),
-            side.received.count(),
-            side.received.wrong
-        ),
-        (3, 3, 0)
-    );
-    assert_eq!((book.open_now(Traffic::Http), book.served()), (0, 3));
-}
-
-#[test]
-fn a_book_that_does_not_keep_only_counts() {
-    let book = Book::new(false);
-    drop(book.open(Some(1), Traffic::Tcp));
-    assert!(book.closed().is_empty());
-    assert_eq!(book.served(), 1);
-}
