@@ -79,7 +79,7 @@ enum Error {
     Start(#[source] io::Error),
     #[error("nobody answers at {target}: {source}")]
     Unreachable { target: String, source: io::Error },
-    #[error("the proxy does not start: {0}")]
+    #[error("the proxy does not run: {0}")]
     Proxy(String),
     #[error("the {0} ended without a word; what it printed above says why")]
     Vanished(&'static str),

@@ -8,7 +8,7 @@ use super::book::Book;
 use super::clients::{Clients, Targets};
 use super::interrupts::Interrupts;
 use super::ledger::{Session, Traffic};
-use super::proxy::Proxy;
+use super::proxy::{Ended, Proxy};
 use super::verdict::{Leaving, Verdict};
 use super::{Error, live, loopback, table};
 
@@ -89,18 +89,14 @@ pub(super) fn run(out: &mut dyn Write, count: usize, window: Duration) -> Result
     out.flush()?;
     proxy.drain();
     let drain = Instant::now();
-    let (mut exit, mut sessions) = (None, None);
-    let mut took = None;
-    while exit.is_none() || sessions.is_none() {
+    let (mut ended, mut sessions) = (None, None);
+    while ended.is_none() || sessions.is_none() {
         second(out)?;
-        if exit.is_none() {
-            exit = proxy.ended(Duration::ZERO)?;
+        if ended.is_none() {
+            ended = proxy.ended(Duration::ZERO)?;
         }
         if sessions.is_none() {
             sessions = clients.ended(Duration::ZERO)?;
-        }
-        if exit.is_some() && took.is_none() {
-            took = Some(drain.elapsed());
         }
         if drain.elapsed() > window + OVERTIME {
             break;
@@ -112,34 +108,21 @@ pub(super) fn run(out: &mut dyn Write, count: usize, window: Duration) -> Result
     };
     settle_down(&agent, &mut interrupts)?;
 
-    let verdict = Verdict::of(
-        &sessions,
-        Some(&agent.book.closed()),
-        count,
-        Leaving::GaveUp,
-    );
+    let verdict = Verdict::of(&sessions, Some(&agent.book.closed()), count, Leaving::GaveUp);
     table::write(out, &verdict)?;
-    let good = match (exit, took) {
-        (Some(code), Some(took)) => {
-            writeln!(
-                out,
-                "The proxy was done {:.0} s after the drain began, of the {} s that it had; its \
-                 exit code is {code}.",
-                took.as_secs_f64(),
-                window.as_secs()
-            )?;
-            code == 0
-        }
-        _ => {
-            writeln!(
-                out,
-                "The proxy's drain was NOT over {OVERTIME:?} after its window."
-            )?;
-            false
-        }
-    };
+    match ended {
+        Some(Ended { exit_code, took, undelivered }) => writeln!(
+            out,
+            "The proxy was done {:.1} s after the drain began, of the {} s that it had, with {} \
+             bytes undelivered; its exit code is {exit_code}.",
+            took.as_secs_f64(),
+            window.as_secs(),
+            table::thousands(undelivered)
+        )?,
+        None => writeln!(out, "The proxy's drain was NOT over {OVERTIME:?} after its window.")?,
+    }
     out.flush()?;
-    Ok(verdict.is_good() && good)
+    Ok(verdict.is_good() && ended.is_some_and(|ended| ended.exit_code == 0))
 }
 
 /// Takes back the clients that nobody has asked to go.
