@@ -6,8 +6,10 @@ mod accept;
 mod descriptors;
 mod dial;
 pub mod sockinfo;
+mod tasks;
 pub mod watch;
 
 pub use accept::{AcceptError, Listening, bind};
 pub use descriptors::{Descriptors, RESERVED};
 pub use dial::{DialError, Dialer, Endpoints};
+pub use tasks::Tasks;

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::AsRawFd;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -23,7 +22,7 @@ pub fn readable<T: sealed::Steady>(owner: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: a `Steady` type owns the descriptor it shows, keeps it open until it is dropped, and
     // always shows the same; the `AsyncFd` owns it from here on.
     let watched = unsafe { AsyncFd::register_with_interest(owner, Interest::READABLE) };
-    watched.map_err(|e| io::Error::other(format!("{}: {e}", e.get_ref().as_raw_fd())))
+    Ok(watched?)
 }
 
 /// A watched listening socket.

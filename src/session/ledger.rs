@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use super::metrics::Durations;
 use super::{Direction, Kind, ListenerIndex, Outcome, Refusal};

@@ -1,6 +1,7 @@
 //! The orders that a worker takes, and the way they reach it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -25,6 +26,8 @@ pub enum Order {
         ids: Vec<SessionId>,
         /// By when each has to be gone: after that it is cut alone.
         until: Instant,
+        /// How much of that is kept for the close handshake, which takes no longer.
+        handshake: Duration,
     },
     /// End everything at once; the deadline has come.
     Cut {
@@ -84,13 +87,13 @@ impl Workers {
     }
 
     /// Asks these to go.
-    pub fn leave(&self, ids: &[SessionId], until: Instant) {
+    pub fn leave(&self, ids: &[SessionId], until: Instant, handshake: Duration) {
         for (worker, inbox) in self.0.iter().enumerate() {
             let ids: Vec<_> =
                 ids.iter().copied().filter(|id| usize::from(id.worker().0) == worker).collect();
             if !ids.is_empty() {
                 // A worker that has gone holds none of them.
-                let _ = inbox.send(Order::Leave { ids, until });
+                let _ = inbox.send(Order::Leave { ids, until, handshake });
             }
         }
     }
