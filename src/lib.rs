@@ -2,4 +2,5 @@
 //!
 //! The rooms, top to bottom; a room imports from its own floor or below, never above.
 
+pub mod cli;
 pub mod config;
