@@ -195,6 +195,16 @@ mod tests {
     }
 
     #[test]
+    fn columns_are_characters_and_not_bytes() {
+        let shown = finding("\"éé\" = 30\n", 9..11).to_string();
+        assert!(shown.starts_with("a.toml:1:8: "), "{shown}");
+        assert!(
+            shown.contains("\n    \"éé\" = 30\n           ^^\n"),
+            "{shown}"
+        );
+    }
+
+    #[test]
     fn a_span_over_lines_ends_with_its_first() {
         let shown = finding("a = [\n1,\n]\n", 4..10).to_string();
         assert!(shown.contains("\n    a = [\n        ^\n"), "{shown}");
