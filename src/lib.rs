@@ -3,3 +3,4 @@
 //! The rooms, top to bottom; a room imports from its own floor or below, never above.
 
 pub mod config;
+pub mod relay;
