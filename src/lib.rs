@@ -2,5 +2,8 @@
 //!
 //! The rooms, top to bottom; a room imports from its own floor or below, never above.
 
-pub mod config;
+pub mod http;
+
 pub mod relay;
+
+pub mod config;
