@@ -74,7 +74,7 @@ impl Head {
     pub fn end(&self) -> Stage {
         match self.content_length {
             _ if self.chunked => Stage::Chunks(Chunks::START),
-            None | Some(0) => self.behind_message(),
+            None => self.behind_message(),
             Some(length) => Stage::Body(length),
         }
     }

@@ -134,6 +134,8 @@ const BAD_BODIES: &Table = &[
         &[
             "5$\nhello\r\n0\r\n\r\n",
             "5;a$\nhello\r\n0\r\n\r\n",
+            // Spoiled in another way than by LF this would be a last chunk with an extension.
+            "0;a$\n\r\n\r\n",
             "0\r\n$\n",
             "0\r\nX: a$\n\r\n",
             "0\r\nX: a\r\n$\n",
@@ -180,6 +182,8 @@ const BAD_BODIES: &Table = &[
         Refusal::ChunkExtension,
         &[
             "5;a$\0\r\nhello\r\n0\r\n\r\n",
+            "0;a$\x01\r\n\r\n",
+            "0;a$\x7f\r\n\r\n",
             "5;a=\"$\x0b\"\r\nhello\r\n0\r\n\r\n",
         ],
     ),
@@ -279,6 +283,10 @@ fn each_violation_is_told_and_spoiled_where_it_stands_in_any_split() {
 fn long_lines_that_matter_are_refused_and_others_pass() {
     let pad = " ".repeat(100);
     for (line, why) in [
+        (
+            format!("Content-Length: 5{pad}"),
+            Some(Refusal::ContentLengthInvalid),
+        ),
         (
             format!("Content-Length:{pad}5"),
             Some(Refusal::ContentLengthInvalid),
