@@ -3,4 +3,5 @@
 //! Decisions about phases never come in here: the room is told what a request is to be answered
 //! with, and does it.
 
+pub mod event_boundary;
 pub mod gate;
