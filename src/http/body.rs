@@ -78,7 +78,7 @@ impl Passing {
     }
 
     fn may_end_here(&self) -> bool {
-        match self.ending {
+        match &self.ending {
             Ending::Never => false,
             Ending::AfterEvent(boundary) => boundary.at_boundary(),
             Ending::Anywhere => true,

@@ -45,7 +45,6 @@ pub(super) struct Wire {
     bytes: [AtomicU64; 2],
     flushed: AtomicBool,
     expired: AtomicBool,
-    refused: AtomicBool,
 }
 
 impl Wire {
@@ -58,7 +57,6 @@ impl Wire {
             bytes: Default::default(),
             flushed: AtomicBool::new(false),
             expired: AtomicBool::new(false),
-            refused: AtomicBool::new(false),
         }
     }
 
@@ -97,15 +95,6 @@ impl Wire {
 
     pub(super) fn is_expired(&self) -> bool {
         self.expired.load(Ordering::Relaxed)
-    }
-
-    /// Notes that the gate has refused what the client sent.
-    pub(super) fn note_refusal(&self) {
-        self.refused.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_refused(&self) -> bool {
-        self.refused.load(Ordering::Relaxed)
     }
 
     fn in_stage_for(&self) -> Duration {

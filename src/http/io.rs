@@ -75,8 +75,10 @@ impl AsyncRead for ClientIo {
             return Poll::Ready(Ok(()));
         }
         let n = bytes.len() as u64;
-        if self.gate.admit(bytes).is_some() {
-            self.wire.note_refusal();
+        if let Some(refusal) = self.gate.admit(bytes) {
+            // The offending byte is now one that hyper's parser refuses as well: that makes the
+            // 400, in its turn behind the responses that are still to come.
+            tracing::debug!(%refusal, "request refused");
         }
         self.wire.moved(0, n);
         self.ledger.bytes(self.listener, Direction::ToUpstream, n);

@@ -63,21 +63,14 @@ impl Chunks {
                     b'\t' | b' '..=b'~' | 0x80.. if len < MAX_EXTENSION => {
                         Self::Extension { size, len: len + 1 }
                     }
-                    // LF is the one byte that hyper takes for an error here.
-                    b'\n' => {
-                        return Err(Violation {
-                            refusal: Refusal::BareLf,
-                            at,
-                            spoil: b'\n',
-                        });
-                    }
                     _ => {
-                        let refusal = Refusal::ChunkExtension;
-                        return Err(Violation {
-                            refusal,
-                            at,
-                            spoil: b'\n',
-                        });
+                        let refusal = match byte {
+                            b'\n' => Refusal::BareLf,
+                            _ => Refusal::ChunkExtension,
+                        };
+                        // LF is the one byte that hyper takes for an error here.
+                        let spoil = b'\n';
+                        return Err(Violation { refusal, at, spoil });
                     }
                 },
                 Self::SizeLf { size } => match byte {
