@@ -1,0 +1,196 @@
+//! The results, as tables on stdout and as JSON under the target directory.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::Result;
+use crate::subject::Relay;
+use crate::wire::Protocol;
+use crate::workload::{Memory, Turn};
+
+/// Everything that a run has found.
+#[derive(Serialize)]
+pub(crate) struct Report {
+    machine: Machine,
+    rounds: usize,
+    seconds_a_turn: f64,
+    subjects: Vec<(Relay, String)>,
+    cpu: Vec<Cpu>,
+    memory: Vec<Idle>,
+}
+
+#[derive(Serialize)]
+struct Machine {
+    processor: String,
+    kernel: String,
+    cores: usize,
+}
+
+#[derive(Serialize)]
+struct Cpu {
+    protocol: Protocol,
+    connections: usize,
+    turns: Vec<(Relay, Vec<Turn>)>,
+}
+
+#[derive(Serialize)]
+struct Idle {
+    protocol: Protocol,
+    sessions: usize,
+    memory: Vec<(Relay, Memory)>,
+}
+
+impl Report {
+    /// An empty one, with the facts of this machine.
+    pub(crate) fn new(rounds: usize, seconds_a_turn: f64) -> Result<Self> {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
+        let named = cpuinfo
+            .lines()
+            .find_map(|line| line.strip_prefix("model name"));
+        let machine = Machine {
+            processor: named
+                .unwrap_or("unknown")
+                .trim_start_matches([' ', '\t', ':'])
+                .to_owned(),
+            kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?
+                .trim()
+                .to_owned(),
+            cores: crate::measure::cores()?.len(),
+        };
+        Ok(Self {
+            machine,
+            rounds,
+            seconds_a_turn,
+            subjects: vec![],
+            cpu: vec![],
+            memory: vec![],
+        })
+    }
+
+    /// Takes note of who takes part.
+    pub(crate) fn subject(&mut self, relay: Relay, version: String) {
+        self.subjects.push((relay, version));
+    }
+
+    /// Shows where and with whom this is.
+    pub(crate) fn print_head(&self) {
+        let Machine {
+            processor,
+            kernel,
+            cores,
+        } = &self.machine;
+        println!("{processor}, {cores} cores, Linux {kernel}");
+        for (relay, version) in &self.subjects {
+            println!("  {relay:<20}{version}");
+        }
+    }
+
+    /// Shows and keeps one workload of messages.
+    pub(crate) fn cpu(
+        &mut self,
+        protocol: Protocol,
+        connections: usize,
+        turns: Vec<(Relay, Vec<Turn>)>,
+    ) {
+        let of = |relay: Relay| {
+            let (_, turns) = turns.iter().find(|(other, _)| *other == relay)?;
+            Some(median(turns.iter().map(|turn| turn.nanos_per_round_trip)))
+        };
+        let floor = of(Relay::Floor);
+        let best = Relay::ALL
+            .into_iter()
+            .filter(|relay| relay.is_peer())
+            .filter_map(of);
+        let best = best.min_by(f64::total_cmp);
+        println!(
+            "\n{}, {connections} connections: subject's CPU for a 64-byte message there and back, medians of {}",
+            protocol.name(),
+            self.rounds
+        );
+        println!(
+            "  {:<20}{:>10}{:>18}{:>10}{:>12}{:>14}",
+            "", "µs", "least to most", "x floor", "x best peer", "messages/s"
+        );
+        for (relay, turns) in &turns {
+            let nanos = || turns.iter().map(|turn| turn.nanos_per_round_trip);
+            let middle = median(nanos());
+            println!(
+                "  {relay:<20}{:>10.2}{:>18}{:>10}{:>12}{:>14.0}",
+                middle / 1e3,
+                format!(
+                    "{:.2} to {:.2}",
+                    nanos().fold(f64::INFINITY, f64::min) / 1e3,
+                    nanos().fold(0.0, f64::max) / 1e3
+                ),
+                ratio(middle, floor),
+                ratio(middle, best),
+                median(turns.iter().map(|turn| turn.round_trips_per_second)),
+            );
+        }
+        self.cpu.push(Cpu {
+            protocol,
+            connections,
+            turns,
+        });
+    }
+
+    /// Shows and keeps one workload of idle sessions.
+    pub(crate) fn memory(
+        &mut self,
+        protocol: Protocol,
+        sessions: usize,
+        memory: Vec<(Relay, Memory)>,
+    ) {
+        println!(
+            "\n{}, {sessions} idle sessions: subject's private memory",
+            protocol.name()
+        );
+        println!(
+            "  {:<20}{:>16}{:>16}{:>16}",
+            "", "bytes a session", "few, KiB", "all, KiB"
+        );
+        for (
+            relay,
+            Memory {
+                settled,
+                full,
+                per_session,
+            },
+        ) in &memory
+        {
+            println!(
+                "  {relay:<20}{per_session:>16.0}{:>16}{:>16}",
+                settled / 1024,
+                full / 1024
+            );
+        }
+        self.memory.push(Idle {
+            protocol,
+            sessions,
+            memory,
+        });
+    }
+
+    /// Writes all of it; returns where.
+    pub(crate) fn write(&self) -> Result<PathBuf> {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("relay.json");
+        fs::write(&path, serde_json::to_string_pretty(self)?)?;
+        Ok(path)
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => values[n / 2],
+        n => f64::midpoint(values[n / 2 - 1], values[n / 2]),
+    }
+}
+
+fn ratio(value: f64, to: Option<f64>) -> String {
+    to.map_or_else(|| "-".to_owned(), |to| format!("{:.2}", value / to))
+}
