@@ -95,15 +95,17 @@ impl Report {
         turns: Vec<(Relay, Vec<Turn>)>,
     ) {
         let of = |relay: Relay| {
-            let (_, turns) = turns.iter().find(|(other, _)| *other == relay)?;
-            Some(median(turns.iter().map(|turn| turn.nanos_per_round_trip)))
+            turns
+                .iter()
+                .find(|(other, _)| *other == relay)
+                .map(|(_, turns)| &**turns)
         };
         let floor = of(Relay::Floor);
-        let best = Relay::ALL
+        let peers = Relay::ALL
             .into_iter()
             .filter(|relay| relay.is_peer())
             .filter_map(of);
-        let best = best.min_by(f64::total_cmp);
+        let best = peers.min_by(|a, b| middle(a).total_cmp(&middle(b)));
         println!(
             "\n{}, {connections} connections: subject's CPU for a 64-byte message there and back, medians of {}",
             protocol.name(),
@@ -115,17 +117,16 @@ impl Report {
         );
         for (relay, turns) in &turns {
             let nanos = || turns.iter().map(|turn| turn.nanos_per_round_trip);
-            let middle = median(nanos());
             println!(
                 "  {relay:<20}{:>10.2}{:>18}{:>10}{:>12}{:>14.0}",
-                middle / 1e3,
+                middle(turns) / 1e3,
                 format!(
                     "{:.2} to {:.2}",
                     nanos().fold(f64::INFINITY, f64::min) / 1e3,
                     nanos().fold(0.0, f64::max) / 1e3
                 ),
-                ratio(middle, floor),
-                ratio(middle, best),
+                ratio(turns, floor),
+                ratio(turns, best),
                 median(turns.iter().map(|turn| turn.round_trips_per_second)),
             );
         }
@@ -191,6 +192,18 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
-fn ratio(value: f64, to: Option<f64>) -> String {
-    to.map_or_else(|| "-".to_owned(), |to| format!("{:.2}", value / to))
+/// The median CPU of a round trip, in nanoseconds.
+fn middle(turns: &[Turn]) -> f64 {
+    median(turns.iter().map(|turn| turn.nanos_per_round_trip))
+}
+
+/// How many times the other's cost: the median over the rounds, each against the other's turn in the same
+/// round, since a disturbance of the machine often lasts longer than a round.
+fn ratio(turns: &[Turn], to: Option<&[Turn]>) -> String {
+    let Some(to) = to else { return "-".to_owned() };
+    let each = turns
+        .iter()
+        .zip(to)
+        .map(|(a, b)| a.nanos_per_round_trip / b.nanos_per_round_trip);
+    format!("{:.2}", median(each))
 }
