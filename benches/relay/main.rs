@@ -34,10 +34,10 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 #[derive(Parser)]
 struct Options {
     /// Turns that every subject gets in every workload.
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 40)]
     rounds: usize,
     /// The length of a turn, in seconds.
-    #[arg(long, default_value_t = 0.5)]
+    #[arg(long, default_value_t = 0.2)]
     seconds: f64,
     /// Numbers of connections that play ping-pong.
     #[arg(long, value_delimiter = ',', default_value = "1,64,1000")]

@@ -113,7 +113,7 @@ impl Report {
         );
         println!(
             "  {:<20}{:>10}{:>18}{:>10}{:>12}{:>14}",
-            "", "µs", "least to most", "x floor", "x best peer", "messages/s"
+            "", "µs", "middle half", "x floor", "x best peer", "messages/s"
         );
         for (relay, turns) in &turns {
             let nanos = || turns.iter().map(|turn| turn.nanos_per_round_trip);
@@ -122,8 +122,8 @@ impl Report {
                 middle(turns) / 1e3,
                 format!(
                     "{:.2} to {:.2}",
-                    nanos().fold(f64::INFINITY, f64::min) / 1e3,
-                    nanos().fold(0.0, f64::max) / 1e3
+                    at(nanos(), 0.25) / 1e3,
+                    at(nanos(), 0.75) / 1e3
                 ),
                 ratio(turns, floor),
                 ratio(turns, best),
@@ -183,12 +183,23 @@ impl Report {
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {
+    at(values, 0.5)
+}
+
+/// The value below which this share of the values lies.
+fn at(values: impl Iterator<Item = f64>, share: f64) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => values[n / 2],
-        n => f64::midpoint(values[n / 2 - 1], values[n / 2]),
+    let place = share * (values.len() as f64 - 1.0);
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a place among the values"
+    )]
+    let (below, above) = (place.floor() as usize, place.ceil() as usize);
+    match (values.get(below), values.get(above)) {
+        (Some(low), Some(high)) => low + (high - low) * place.fract(),
+        _ => f64::NAN,
     }
 }
 
