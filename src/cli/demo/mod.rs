@@ -23,44 +23,44 @@ use tokio::runtime::{Builder, Runtime};
 /// The clients that there are when nothing else is said.
 const CLIENTS: u16 = 300;
 
-/// Shows a drain: an agent, the proxy and some hundred clients in one process.
+/// The flags of `lameduck demo`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Runs only the agent, until it is interrupted.
+    /// Run only the agent, until it is interrupted
     #[arg(long, conflicts_with = "clients")]
     agent: bool,
 
-    /// Runs only the clients, until their sessions have ended or it is interrupted.
+    /// Run only the clients, until their sessions have ended or it is interrupted
     #[arg(long)]
     clients: bool,
 
-    /// Where the agent speaks HTTP, WebSocket and SSE [default: 127.0.0.1:9000].
+    /// Where the agent speaks HTTP, WebSocket and SSE [default: 127.0.0.1:9000]
     #[arg(long, value_name = "ADDRESS", requires = "agent")]
     listen: Option<SocketAddr>,
 
-    /// Where the agent echoes lines [default: 127.0.0.1:9001].
+    /// Where the agent echoes lines [default: 127.0.0.1:9001]
     #[arg(long, value_name = "ADDRESS", requires = "agent")]
     tcp: Option<SocketAddr>,
 
-    /// Where the clients go with HTTP, WebSocket and SSE [default: 127.0.0.1:8080].
+    /// Where the clients go with HTTP, WebSocket and SSE [default: 127.0.0.1:8080]
     #[arg(long, value_name = "HOST:PORT", requires = "clients")]
     target: Option<String>,
 
-    /// Where the clients go with lines over TCP; without it, none does.
+    /// Where the clients go with lines over TCP; without it, none does
     #[arg(long, value_name = "HOST:PORT", requires = "clients")]
     tcp_target: Option<String>,
 
     /// Whose `/readyz` the clients' load balancer asks; without it, a client that was told to go
-    /// does not come back.
+    /// does not come back
     #[arg(long, value_name = "HOST:PORT", requires = "clients")]
     health: Option<String>,
 
-    /// How many clients there are.
+    /// How many clients there are
     #[arg(long, default_value_t = CLIENTS, conflicts_with = "agent",
           value_parser = clap::value_parser!(u16).range(1..=10_000))]
     count: u16,
 
-    /// The time that the drain has.
+    /// The time that the drain has
     #[arg(long, value_name = "DURATION", default_value = "15s", conflicts_with_all = ["agent", "clients"],
           value_parser = window)]
     window: Duration,

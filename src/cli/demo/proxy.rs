@@ -78,7 +78,11 @@ impl Proxy {
     /// Begins the drain, as a signal would: the proxy is to be gone after it.
     pub(super) fn drain(&self) {
         let reason = Some("the demo".to_owned());
-        self.control.start(Request { trigger: Trigger::Signal, window: None, reason });
+        self.control.start(Request {
+            trigger: Trigger::Signal,
+            window: None,
+            reason,
+        });
     }
 
     /// Waits so long for the end of the drain.
@@ -87,9 +91,15 @@ impl Proxy {
     /// When the proxy could not run, or its thread has gone without a word.
     pub(super) fn ended(&self, wait: Duration) -> Result<Option<Ended>, Error> {
         match self.ended.recv_timeout(wait) {
-            Ok(Ok(app::Ended { exit_code, report: Some(report) })) => Ok(Some(Ended {
+            Ok(Ok(app::Ended {
                 exit_code,
-                took: report.ended.duration_since(report.started).unwrap_or_default(),
+                report: Some(report),
+            })) => Ok(Some(Ended {
+                exit_code,
+                took: report
+                    .ended
+                    .duration_since(report.started)
+                    .unwrap_or_default(),
                 undelivered: report.undelivered_bytes.values().sum(),
             })),
             Ok(Ok(app::Ended { report: None, .. })) => {

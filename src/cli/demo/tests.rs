@@ -18,7 +18,7 @@ fn until(what: &str, mut reached: impl FnMut() -> bool) {
     let since = Instant::now();
     while !reached() {
         assert!(since.elapsed() < PATIENCE, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::park_timeout(Duration::from_millis(5));
     }
 }
 

@@ -108,10 +108,19 @@ pub(super) fn run(out: &mut dyn Write, count: usize, window: Duration) -> Result
     };
     settle_down(&agent, &mut interrupts)?;
 
-    let verdict = Verdict::of(&sessions, Some(&agent.book.closed()), count, Leaving::GaveUp);
+    let verdict = Verdict::of(
+        &sessions,
+        Some(&agent.book.closed()),
+        count,
+        Leaving::GaveUp,
+    );
     table::write(out, &verdict)?;
     match ended {
-        Some(Ended { exit_code, took, undelivered }) => writeln!(
+        Some(Ended {
+            exit_code,
+            took,
+            undelivered,
+        }) => writeln!(
             out,
             "The proxy was done {:.1} s after the drain began, of the {} s that it had, with {} \
              bytes undelivered; its exit code is {exit_code}.",
@@ -119,7 +128,10 @@ pub(super) fn run(out: &mut dyn Write, count: usize, window: Duration) -> Result
             window.as_secs(),
             table::thousands(undelivered)
         )?,
-        None => writeln!(out, "The proxy's drain was NOT over {OVERTIME:?} after its window.")?,
+        None => writeln!(
+            out,
+            "The proxy's drain was NOT over {OVERTIME:?} after its window."
+        )?,
     }
     out.flush()?;
     Ok(verdict.is_good() && ended.is_some_and(|ended| ended.exit_code == 0))

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST};
 use http::{HeaderMap, Request, Response};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Collected, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -79,7 +79,7 @@ pub(super) async fn get(
 /// Reads a response to its end.
 pub(super) async fn whole(response: Response<Incoming>) -> io::Result<Bytes> {
     let body = Limited::new(response.into_body(), BODY).collect().await;
-    body.map(|body| body.to_bytes()).map_err(io::Error::other)
+    body.map(Collected::to_bytes).map_err(io::Error::other)
 }
 
 /// Asks again and again until the connection may no longer be kept, nor be opened anew.
