@@ -32,7 +32,10 @@ impl<S> Layer<S> for AdmissionLayer {
     type Service = Admission<S>;
 
     fn layer(&self, inner: S) -> Admission<S> {
-        Admission { layer: self.clone(), inner }
+        Admission {
+            layer: self.clone(),
+            inner,
+        }
     }
 }
 
@@ -58,13 +61,21 @@ where
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let AdmissionLayer { site, conn, .. } = &self.layer;
         let state = match self.layer.judge(&request) {
-            Some(answer) => State::Answered { answer: Some(answer) },
+            Some(answer) => State::Answered {
+                answer: Some(answer),
+            },
             None => {
                 conn.open(Kind::Http);
-                State::Passed { future: self.inner.call(request) }
+                State::Passed {
+                    future: self.inner.call(request),
+                }
             }
         };
-        Admitted { site: Rc::clone(site), conn: Rc::clone(conn), state }
+        Admitted {
+            site: Rc::clone(site),
+            conn: Rc::clone(conn),
+            state,
+        }
     }
 }
 
@@ -85,7 +96,9 @@ impl AdmissionLayer {
         }
         if self.arrival == Arrival::Overload {
             self.refuse(Refusal::Overload);
-            return Some(come_back_later("this proxy holds as many connections as it can"));
+            return Some(come_back_later(
+                "this proxy holds as many connections as it can",
+            ));
         }
         let refuses = self.site.phase.get().refuses() && self.site.late == LateArrivals::Refuse;
         let is_new = self.arrival == Arrival::Late || fields::requested_upgrade(request).is_some();
@@ -113,7 +126,10 @@ fn fault(request: &Request<Incoming>) -> Option<(StatusCode, &'static str)> {
     let hosts = request.headers().get_all(HOST).iter().count();
     // RFC 9112 3.2: none at all is a fault of HTTP/1.1, and two always are.
     if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
-        return Some((StatusCode::BAD_REQUEST, "a request has exactly one Host field"));
+        return Some((
+            StatusCode::BAD_REQUEST,
+            "a request has exactly one Host field",
+        ));
     }
     None
 }
@@ -162,7 +178,9 @@ where
         };
         let going = this.site.phase.get().says_close() || this.conn.told().is_some();
         if going && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Poll::Ready(Ok(response))
     }

@@ -98,7 +98,10 @@ impl Wire {
     }
 
     fn in_stage_for(&self) -> Duration {
-        Duration::from_millis(self.now().saturating_sub(self.since.load(Ordering::Relaxed)))
+        Duration::from_millis(
+            self.now()
+                .saturating_sub(self.since.load(Ordering::Relaxed)),
+        )
     }
 
     fn idle(&self, direction: usize) -> Duration {
@@ -174,7 +177,11 @@ impl Conn {
     fn finish(&self) {
         if let (Some(outcome), Some(session)) = (self.done.take(), self.session.take()) {
             let asked = self.told.get().is_some() && self.resumable.get();
-            let outcome = if asked && outcome == Outcome::Finished { Outcome::Closed } else { outcome };
+            let outcome = if asked && outcome == Outcome::Finished {
+                Outcome::Closed
+            } else {
+                outcome
+            };
             session.end(outcome);
         }
     }
@@ -192,7 +199,10 @@ impl Conn {
     /// Has the task woken when the connection is told something.
     pub(super) fn listen(&self, cx: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        if !waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
             *waker = Some(cx.waker().clone());
         }
     }
@@ -263,7 +273,10 @@ impl Drop for Seat {
 impl Connections {
     /// No connections yet.
     pub fn new(worker: WorkerIndex) -> Connections {
-        Connections(Rc::new(Inner { worker, conns: RefCell::default() }))
+        Connections(Rc::new(Inner {
+            worker,
+            conns: RefCell::default(),
+        }))
     }
 
     /// Takes a connection in.
@@ -285,7 +298,11 @@ impl Connections {
             turn: Cell::default(),
         });
         let slot = conns.insert(Rc::clone(&conn));
-        Seat { connections: self.clone(), slot, conn }
+        Seat {
+            connections: self.clone(),
+            slot,
+            conn,
+        }
     }
 
     /// How many there are.
@@ -336,7 +353,9 @@ impl Connections {
     /// connection behind, which is asked all the same.
     pub fn leave(&self, id: SessionId, until: Instant) {
         let conns = self.0.conns.borrow();
-        let Some(conn) = conns.get(id.slot()) else { return };
+        let Some(conn) = conns.get(id.slot()) else {
+            return;
+        };
         if SessionId::new(self.0.worker, Home::Http, id.slot(), conn.turn.get()) == id {
             let until = conn.until.get().map_or(until, |before| before.min(until));
             conn.until.set(Some(until));

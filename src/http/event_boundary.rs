@@ -9,7 +9,7 @@ mod tests;
 /// end of the bytes at hand may be followed by an LF that belongs to it: the stream stands behind
 /// the event already, and that LF then moves the boundary by one byte.
 #[derive(Debug)]
-pub struct EventBoundary {
+pub(super) struct EventBoundary {
     last: Last,
 }
 
@@ -36,13 +36,13 @@ impl Default for EventBoundary {
 
 impl EventBoundary {
     /// A tracker at the first byte of a body, which is a boundary.
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self { last: Last::Event }
     }
 
     /// Walks over the bytes that come next, and gives the offset just behind the last end of an
     /// event in them; `None` if no event ended there.
-    pub fn advance(&mut self, bytes: &[u8]) -> Option<usize> {
+    pub(super) fn advance(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut boundary = None;
         for (at, byte) in bytes.iter().enumerate() {
             self.last = match (byte, self.last) {
@@ -60,7 +60,7 @@ impl EventBoundary {
     }
 
     /// Whether the stream stands between two events: at its very start, or behind an empty line.
-    pub fn at_boundary(&self) -> bool {
+    pub(super) fn at_boundary(&self) -> bool {
         matches!(self.last, Last::Event | Last::EventCr)
     }
 }

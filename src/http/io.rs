@@ -41,7 +41,15 @@ impl ClientIo {
         ledger: Arc<Ledger>,
         listener: ListenerIndex,
     ) -> ClientIo {
-        ClientIo { socket, gate: Gate::new(), wire, ledger, listener, linger: None, ended: false }
+        ClientIo {
+            socket,
+            gate: Gate::new(),
+            wire,
+            ledger,
+            listener,
+            linger: None,
+            ended: false,
+        }
     }
 
     /// The socket itself, for what comes after an upgrade.
@@ -94,7 +102,8 @@ impl AsyncWrite for ClientIo {
     ) -> Poll<io::Result<usize>> {
         let n = ready!(Pin::new(&mut self.socket).poll_write(cx, buf))?;
         self.wire.moved(1, n as u64);
-        self.ledger.bytes(self.listener, Direction::ToClient, n as u64);
+        self.ledger
+            .bytes(self.listener, Direction::ToClient, n as u64);
         Poll::Ready(Ok(n))
     }
 
@@ -105,7 +114,8 @@ impl AsyncWrite for ClientIo {
     ) -> Poll<io::Result<usize>> {
         let n = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, bufs))?;
         self.wire.moved(1, n as u64);
-        self.ledger.bytes(self.listener, Direction::ToClient, n as u64);
+        self.ledger
+            .bytes(self.listener, Direction::ToClient, n as u64);
         Poll::Ready(Ok(n))
     }
 

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, UPGRADE,
+};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame};
@@ -51,7 +53,10 @@ pub(super) async fn forward(
         }
     };
     let copy = copy_of(&request);
-    let again = || copy.as_ref().map(|head| head_of(head, RequestBody::empty()));
+    let again = || {
+        copy.as_ref()
+            .map(|head| head_of(head, RequestBody::empty()))
+    };
     let (mut response, lease) = match site.agent.send(request, again).await {
         Ok(answer) => answer,
         Err(e) => return Ok(refusal(&site, &conn, &e, upgrade.is_some())),
@@ -64,7 +69,13 @@ pub(super) async fn forward(
             return Ok(last_problem(StatusCode::BAD_GATEWAY, detail));
         };
         let agent_side = hyper::upgrade::on(&mut response);
-        return Ok(upgrade::hand_over(&site, &conn, response, client_side, agent_side));
+        return Ok(upgrade::hand_over(
+            &site,
+            &conn,
+            response,
+            client_side,
+            agent_side,
+        ));
     }
 
     let version = response.version();
@@ -107,13 +118,19 @@ async fn prepare(
     fields::strip_hop_by_hop(&mut parts.headers);
     parts.headers.remove(TE);
     if trailers {
-        parts.headers.insert(TE, HeaderValue::from_static("trailers"));
-        parts.headers.insert(CONNECTION, HeaderValue::from_static("te"));
+        parts
+            .headers
+            .insert(TE, HeaderValue::from_static("trailers"));
+        parts
+            .headers
+            .insert(CONNECTION, HeaderValue::from_static("te"));
     }
     if let Some(protocol) = upgrade {
         parts.headers.insert(UPGRADE, protocol.clone());
         let value = if trailers { "upgrade, te" } else { "upgrade" };
-        parts.headers.insert(CONNECTION, HeaderValue::from_static(value));
+        parts
+            .headers
+            .insert(CONNECTION, HeaderValue::from_static(value));
     }
     to_origin_form(&mut parts)?;
     parts.version = Version::HTTP_11;
@@ -218,7 +235,10 @@ fn refusal(site: &Site, conn: &Conn, error: &AgentError, last: bool) -> Response
 
 /// Whether the response is an event stream.
 fn is_event_stream(headers: &http::HeaderMap) -> bool {
-    let Some(kind) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+    let Some(kind) = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+    else {
         return false;
     };
     let essence = kind.split(';').next().unwrap_or_default().trim();

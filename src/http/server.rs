@@ -105,11 +105,20 @@ impl Site {
         let io = ClientIo::new(socket, Arc::clone(&conn.wire), ledger, self.listener);
         let origin = Rc::new(Origin::new(accepted.client.ip()));
         let (site, arrival) = (Rc::clone(&self), accepted.arrival);
-        let layer = AdmissionLayer { site, conn: Rc::clone(&conn), arrival };
+        let layer = AdmissionLayer {
+            site,
+            conn: Rc::clone(&conn),
+            arrival,
+        };
         let forward = {
             let (site, conn) = (Rc::clone(&self), Rc::clone(&conn));
             service_fn(move |request| {
-                proxy::forward(Rc::clone(&site), Rc::clone(&conn), Rc::clone(&origin), request)
+                proxy::forward(
+                    Rc::clone(&site),
+                    Rc::clone(&conn),
+                    Rc::clone(&origin),
+                    request,
+                )
             })
         };
         let service = TowerToHyperService::new(ServiceBuilder::new().layer(layer).service(forward));
