@@ -16,10 +16,9 @@ pub(super) struct EventBoundary {
 /// What the stream ends in, as far as it has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Last {
-    /// An empty line, or nothing has passed yet; the next LF makes another line.
+    /// An empty line, or nothing has passed yet. An LF behind it is the rest of a CRLF or another
+    /// empty line: the stream stands between two events either way.
     Event,
-    /// An empty line that ended in CR: an LF is still part of it.
-    EventCr,
     /// The end of a line that was not empty.
     Line,
     /// The same, ended in CR: an LF is still part of it.
@@ -46,10 +45,10 @@ impl EventBoundary {
         let mut boundary = None;
         for (at, byte) in bytes.iter().enumerate() {
             self.last = match (byte, self.last) {
-                (b'\n', Last::Event | Last::EventCr | Last::Line) => Last::Event,
+                (b'\n', Last::Event | Last::Line) => Last::Event,
                 (b'\n', Last::LineCr | Last::Text) => Last::Line,
                 (b'\r', Last::Text) => Last::LineCr,
-                (b'\r', _) => Last::EventCr,
+                (b'\r', _) => Last::Event,
                 _ => Last::Text,
             };
             if self.at_boundary() {
@@ -61,6 +60,6 @@ impl EventBoundary {
 
     /// Whether the stream stands between two events: at its very start, or behind an empty line.
     pub(super) fn at_boundary(&self) -> bool {
-        matches!(self.last, Last::Event | Last::EventCr)
+        self.last == Last::Event
     }
 }
