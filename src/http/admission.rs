@@ -17,6 +17,7 @@ use crate::session::{Kind, Refusal};
 use super::body::{Never, ResponseBody};
 use super::conn::Conn;
 use super::fields;
+use super::gate;
 use super::problem::{come_back_later, last_problem, reconnect_stream};
 use super::server::{Arrival, Site};
 
@@ -60,6 +61,7 @@ where
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let AdmissionLayer { site, conn, .. } = &self.layer;
+        let opened = gate::opens(&request);
         let state = match self.layer.judge(&request) {
             Some(answer) => State::Answered {
                 answer: Some(answer),
@@ -74,6 +76,7 @@ where
         Admitted {
             site: Rc::clone(site),
             conn: Rc::clone(conn),
+            opened,
             state,
         }
     }
@@ -145,6 +148,9 @@ pin_project! {
     pub(super) struct Admitted<F> {
         site: Rc<Site>,
         conn: Rc<Conn>,
+        // The client may have spoken another protocol already: nothing behind this request can be
+        // read as one.
+        opened: bool,
         #[pin]
         state: State<F>,
     }
@@ -176,7 +182,8 @@ where
                 Err(never) => match never {},
             },
         };
-        let going = this.site.phase.get().says_close() || this.conn.told().is_some();
+        let going =
+            this.site.phase.get().says_close() || this.conn.told().is_some() || *this.opened;
         if going && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response
                 .headers_mut()

@@ -45,6 +45,9 @@ pub(super) struct Wire {
     bytes: [AtomicU64; 2],
     flushed: AtomicBool,
     expired: AtomicBool,
+    /// Whether the client's going is to be noticed while it is answered.
+    watched: AtomicBool,
+    gone: AtomicBool,
 }
 
 impl Wire {
@@ -57,6 +60,8 @@ impl Wire {
             bytes: Default::default(),
             flushed: AtomicBool::new(false),
             expired: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
         }
     }
 
@@ -91,6 +96,19 @@ impl Wire {
     /// Notes that everything written so far is in the kernel's hands.
     pub(super) fn note_flush(&self) {
         self.flushed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a watched client has ended its side.
+    pub(super) fn note_gone(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_expired(&self) -> bool {
@@ -154,6 +172,10 @@ impl Conn {
         }
         self.done.set(None);
         self.resumable.set(false);
+        // A stream of events may be silent for hours; a request is answered some time.
+        self.wire
+            .watched
+            .store(kind == Kind::Sse, Ordering::Relaxed);
         if kind == Kind::Http {
             self.turn.set(self.turn.get().wrapping_add(1));
             self.wire.enter(Stage::Busy);

@@ -59,7 +59,7 @@ pub(super) async fn forward(
     };
     let (mut response, lease) = match site.agent.send(request, again).await {
         Ok(answer) => answer,
-        Err(e) => return Ok(refusal(&site, &conn, &e, upgrade.is_some())),
+        Err(e) => return Ok(refusal(&site, &conn, &e)),
     };
 
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -82,11 +82,6 @@ pub(super) async fn forward(
     let headers = response.headers_mut();
     fields::strip_hop_by_hop(headers);
     fields::write_via(headers, site.settings.via.as_deref());
-    if upgrade.is_some() {
-        // The client may have spoken the new protocol already: nothing behind this answer can be
-        // read as a request.
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
     let ending = match is_event_stream(headers) {
         false => Ending::Never,
         true => {
@@ -197,7 +192,7 @@ fn head_of<A, B>(request: &Request<A>, body: B) -> Request<B> {
 }
 
 /// Our answer in the place of the agent's.
-fn refusal(site: &Site, conn: &Conn, error: &AgentError, last: bool) -> Response<ResponseBody> {
+fn refusal(site: &Site, conn: &Conn, error: &AgentError) -> Response<ResponseBody> {
     let status = match error {
         AgentError::Dial(crate::net::DialError::Timeout { .. }) | AgentError::Timeout(_) => {
             StatusCode::GATEWAY_TIMEOUT
@@ -226,7 +221,7 @@ fn refusal(site: &Site, conn: &Conn, error: &AgentError, last: bool) -> Response
         AgentError::Timeout(_) => "the agent did not answer in time",
         AgentError::RequestBody(_) => "the request body is incomplete or malformed",
     };
-    if last || why == Refusal::BadRequest {
+    if why == Refusal::BadRequest {
         last_problem(status, detail)
     } else {
         problem(status, detail)
