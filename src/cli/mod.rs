@@ -10,6 +10,7 @@
 
 mod args;
 mod check;
+mod demo;
 pub mod exit;
 mod healthcheck;
 mod run;
@@ -25,6 +26,7 @@ use args::{Cli, Command};
 pub fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Demo(args) => demo::run(args),
         Command::Check(args) => check::check(&args),
         Command::Healthcheck(args) => healthcheck::healthcheck(&args),
     };
