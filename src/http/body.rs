@@ -56,7 +56,13 @@ impl ResponseBody {
         ending: Ending,
     ) -> ResponseBody {
         let over = false;
-        ResponseBody::Passing(Passing { inner, conn, lease: Some(lease), ending, over })
+        ResponseBody::Passing(Passing {
+            inner,
+            conn,
+            lease: Some(lease),
+            ending,
+            over,
+        })
     }
 }
 

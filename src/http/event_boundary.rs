@@ -9,17 +9,16 @@ mod tests;
 /// end of the bytes at hand may be followed by an LF that belongs to it: the stream stands behind
 /// the event already, and that LF then moves the boundary by one byte.
 #[derive(Debug)]
-pub struct EventBoundary {
+pub(super) struct EventBoundary {
     last: Last,
 }
 
 /// What the stream ends in, as far as it has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Last {
-    /// An empty line, or nothing has passed yet; the next LF makes another line.
+    /// An empty line, or nothing has passed yet. An LF behind it is the rest of a CRLF or another
+    /// empty line: the stream stands between two events either way.
     Event,
-    /// An empty line that ended in CR: an LF is still part of it.
-    EventCr,
     /// The end of a line that was not empty.
     Line,
     /// The same, ended in CR: an LF is still part of it.
@@ -36,20 +35,20 @@ impl Default for EventBoundary {
 
 impl EventBoundary {
     /// A tracker at the first byte of a body, which is a boundary.
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self { last: Last::Event }
     }
 
     /// Walks over the bytes that come next, and gives the offset just behind the last end of an
     /// event in them; `None` if no event ended there.
-    pub fn advance(&mut self, bytes: &[u8]) -> Option<usize> {
+    pub(super) fn advance(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut boundary = None;
         for (at, byte) in bytes.iter().enumerate() {
             self.last = match (byte, self.last) {
-                (b'\n', Last::Event | Last::EventCr | Last::Line) => Last::Event,
+                (b'\n', Last::Event | Last::Line) => Last::Event,
                 (b'\n', Last::LineCr | Last::Text) => Last::Line,
                 (b'\r', Last::Text) => Last::LineCr,
-                (b'\r', _) => Last::EventCr,
+                (b'\r', _) => Last::Event,
                 _ => Last::Text,
             };
             if self.at_boundary() {
@@ -60,7 +59,7 @@ impl EventBoundary {
     }
 
     /// Whether the stream stands between two events: at its very start, or behind an empty line.
-    pub fn at_boundary(&self) -> bool {
-        matches!(self.last, Last::Event | Last::EventCr)
+    pub(super) fn at_boundary(&self) -> bool {
+        self.last == Last::Event
     }
 }

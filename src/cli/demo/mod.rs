@@ -25,7 +25,7 @@ const CLIENTS: u16 = 300;
 
 /// The flags of `lameduck demo`.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub(super) struct Args {
     /// Run only the agent, until it is interrupted
     #[arg(long, conflicts_with = "clients")]
     agent: bool,
@@ -96,7 +96,7 @@ enum Error {
 
 /// Runs the demo, or one half of it; returns the exit code: 0 when every session ended cleanly and
 /// no message was lost, otherwise 1.
-pub fn run(args: Args) -> u8 {
+pub(super) fn run(args: Args) -> u8 {
     raise_descriptors();
     let mut out = io::stdout().lock();
     let result = if args.agent {

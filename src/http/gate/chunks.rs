@@ -34,10 +34,10 @@ pub(super) enum Chunks {
 
 impl Chunks {
     /// In front of a chunk.
-    pub const START: Self = Self::Size { size: 0, digits: 0 };
+    pub(super) const START: Self = Self::Size { size: 0, digits: 0 };
 
     /// Walks from `at` until the bytes or the chunks end, and says where that is.
-    pub fn walk(&mut self, bytes: &[u8], mut at: usize) -> Result<usize, Violation> {
+    pub(super) fn walk(&mut self, bytes: &[u8], mut at: usize) -> Result<usize, Violation> {
         while at < bytes.len() {
             let byte = bytes[at];
             let refuse = |refusal| Err(Violation::nul(refusal, at));

@@ -21,7 +21,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    pub fn new(request_line: &Line<'_>) -> Result<Self, Refusal> {
+    pub(super) fn new(request_line: &Line<'_>) -> Result<Self, Refusal> {
         if request_line.start.first().is_some_and(is_space) {
             return Err(Refusal::ObsFold);
         }
@@ -33,7 +33,7 @@ impl Head {
     }
 
     #[inline]
-    pub fn field(&mut self, line: &Line<'_>) -> Result<(), Refusal> {
+    pub(super) fn field(&mut self, line: &Line<'_>) -> Result<(), Refusal> {
         let Some((name, value)) = split(line)? else {
             return Ok(());
         };
@@ -71,7 +71,7 @@ impl Head {
     }
 
     /// The stage behind the empty line that ends the head.
-    pub fn end(&self) -> Stage {
+    pub(super) fn end(&self) -> Stage {
         match self.content_length {
             _ if self.chunked => Stage::Chunks(Chunks::START),
             None => self.behind_message(),
@@ -80,7 +80,7 @@ impl Head {
     }
 
     /// The stage behind the body or its trailers.
-    pub fn behind_message(&self) -> Stage {
+    pub(super) fn behind_message(&self) -> Stage {
         if self.opens {
             Stage::Open
         } else {

@@ -31,7 +31,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.start.is_empty()
     }
 }
@@ -50,7 +50,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             start: [0; LOOKED_AT],
             filled: 0,
@@ -61,14 +61,14 @@ impl Lines {
     }
 
     /// Whether no byte of a line has been read, but for the CR of an empty one.
-    pub fn at_start(&self) -> bool {
+    pub(super) fn at_start(&self) -> bool {
         self.filled == 0
     }
 
     /// The line that ends in `bytes[at..]` and where the next one begins; `None` if it does not end
     /// there, in which case all of it has been kept.
     #[inline(always)]
-    pub fn next<'a>(
+    pub(super) fn next<'a>(
         &'a mut self,
         bytes: &'a [u8],
         at: usize,
@@ -138,7 +138,7 @@ impl Lines {
         let taken = text.len().min(LOOKED_AT - filled);
         self.start[filled..filled + taken].copy_from_slice(&text[..taken]);
         // At most LOOKED_AT.
-        self.filled = (filled + taken) as u8;
+        self.filled = u8::try_from(filled + taken).unwrap_or(u8::MAX);
         self.long |= taken < text.len();
 
         let tail = &text[text.len().saturating_sub(VERSION)..];
