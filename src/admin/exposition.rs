@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::config::ListenerName;
 use crate::session::metrics::{self as names, Family};
 use crate::session::{
-    Direction, Kind, Ledgers, ListenerTotals, Outcome, Phase, PhaseView, Refusal,
+    Direction, Holds, Kind, Ledgers, ListenerTotals, Outcome, Phase, PhaseView, Refusal,
 };
 
 /// The process's recorder, installed by the first call. A recorder of another library that was
@@ -53,6 +53,8 @@ pub struct Exposition {
     pub ledgers: Ledgers,
     /// The phase.
     pub phase: watch::Receiver<PhaseView>,
+    /// The holds.
+    pub holds: Holds,
     /// Drains begun, by trigger.
     pub drains: Arc<Mutex<BTreeMap<&'static str, u64>>>,
 }
@@ -79,7 +81,7 @@ impl Exposition {
             out.sample(names::DRAINS, &[("trigger", trigger)], count);
         }
         out.family(names::HOLDS_OPEN);
-        out.sample(names::HOLDS_OPEN, &[], &0);
+        out.sample(names::HOLDS_OPEN, &[], &self.holds.live(Instant::now()));
         out.family(names::BUILD_INFO);
         out.sample(
             names::BUILD_INFO,
@@ -167,14 +169,14 @@ impl Exposition {
     }
 
     fn phases(&self, out: &mut Text) {
-        let view = *self.phase.borrow();
+        let view = self.phase.borrow().clone();
         out.family(names::PHASE);
         for phase in Phase::ALL {
             let current = u8::from(*phase == view.phase);
             out.sample(names::PHASE, &[("phase", phase.label())], &current);
         }
-        if let Some(deadline) = view.deadline {
-            let left = deadline.left(Instant::now());
+        if let Some(drain) = view.drain {
+            let left = drain.deadline.left(Instant::now());
             let at = unix_time(SystemTime::now() + left);
             out.family(names::DRAIN_DEADLINE);
             out.sample(names::DRAIN_DEADLINE, &[], &at.as_secs_f64());

@@ -16,7 +16,7 @@ use crate::drain::{self, Control, Drain, Report};
 use crate::lifecycle::Signals;
 use crate::net::{Descriptors, Endpoints, bind};
 use crate::session::metrics::Durations;
-use crate::session::{Ledger, Ledgers, ListenerIndex, PhaseView, WorkerIndex, Workers};
+use crate::session::{Holds, Ledger, Ledgers, ListenerIndex, PhaseView, WorkerIndex, Workers};
 
 use super::error::Error;
 use super::wiring::{Birth, Shared};
@@ -38,7 +38,7 @@ pub struct Ended {
     /// The exit code.
     pub exit_code: u8,
     /// The report of the drain; none if there was nothing to drain.
-    pub report: Option<Report>,
+    pub report: Option<Arc<Report>>,
 }
 
 /// The exit code for what could not be started.
@@ -147,6 +147,7 @@ impl App {
         } = self;
         let (phase, view) = watch::channel(PhaseView::starting());
         let stop = CancellationToken::new();
+        let holds = Holds::new();
         let ledgers = ledgers(&config);
         let endpoints = endpoints(&config);
 
@@ -160,6 +161,7 @@ impl App {
             listeners: config.listeners.iter().map(|l| l.name.clone()).collect(),
             ledgers: ledgers.clone(),
             phase: view.clone(),
+            holds: holds.clone(),
             drains: Arc::new(Mutex::new(BTreeMap::new())),
         };
         for (listener, socket) in config.listeners.iter().zip(&listeners) {
@@ -194,14 +196,17 @@ impl App {
             .map(|birth| start("worker", move || worker::run(birth)))
             .collect::<Result<Vec<_>, _>>()?;
 
-        let drain = Drain::new(
-            config.drain.clone(),
+        let (reports, _) = watch::channel(None);
+        let drain = Drain::new(drain::Parts {
+            settings: config.drain.clone(),
             ledgers,
-            workers.clone(),
+            workers: workers.clone(),
+            holds,
             phase,
+            reports,
             wishes,
-            move |trigger| exposition.count_drain(trigger),
-        );
+            drains: Box::new(move |trigger| exposition.count_drain(trigger)),
+        });
         let ended = runtime.block_on(async {
             for ready in births_ready {
                 // A worker that could not start has said why.

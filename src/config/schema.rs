@@ -4,13 +4,14 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use super::section::{Found, Origin, Section};
 use super::types::{
-    Endpoint, Forwarded, LateArrivals, ListenerName, LogFormat, Protocol, Readiness, Stretch,
-    UpstreamName,
+    Endpoint, ExitWhenDrained, Forwarded, LateArrivals, ListenerName, LogFormat, Protocol,
+    Readiness, Stretch, UpstreamName,
 };
 use super::value::{self, Size};
 
@@ -76,6 +77,8 @@ pub(super) struct RawDrain {
     pub(super) websocket_close_code: Found<u16>,
     pub(super) late_arrivals: Found<LateArrivals>,
     pub(super) exit_code_when_cut: Found<u8>,
+    pub(super) exit_when_drained: Found<ExitWhenDrained>,
+    pub(super) report_file: Found<Option<PathBuf>>,
 }
 
 const fn secs(seconds: u64) -> Duration {
@@ -250,8 +253,6 @@ impl RawUpstream {
 
 impl RawDrain {
     fn read(table: &mut Section<'_>) -> Self {
-        table.not_yet("exit_when_drained");
-        table.not_yet("report_file");
         let half = Stretch::Share(0.5);
         Self {
             window: table.read("window", value::positive_duration, secs(300)),
@@ -265,6 +266,12 @@ impl RawDrain {
             websocket_close_code: table.read("websocket_close_code", value::close_code, 1012),
             late_arrivals: table.read("late_arrivals", value::late_arrivals, LateArrivals::Refuse),
             exit_code_when_cut: table.read("exit_code_when_cut", value::exit_code, 3),
+            exit_when_drained: table.read(
+                "exit_when_drained",
+                value::exit_when_drained,
+                ExitWhenDrained::OnSignal,
+            ),
+            report_file: table.read("report_file", value::file, None),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -151,6 +152,19 @@ pub struct Drain {
     pub late_arrivals: LateArrivals,
     /// The exit code of a drain in which sessions were cut.
     pub exit_code_when_cut: u8,
+    /// When the process ends with its drain.
+    pub exit_when_drained: ExitWhenDrained,
+    /// Where the report is written as JSON.
+    pub report_file: Option<PathBuf>,
+}
+
+/// When the process ends with its drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitWhenDrained {
+    /// When a signal started it; else it stays, drained.
+    OnSignal,
+    /// Whoever started it.
+    Always,
 }
 
 /// A length of time, given as such or as a share of the window.

@@ -27,9 +27,9 @@ impl Closing {
     pub(super) fn new(now: Instant, deadline: Deadline, close_timeout: Duration) -> Closing {
         let left = deadline.left(now);
         // In a short window the handshakes may not eat the spread.
-        let reserve = close_timeout.min(left / 4);
+        let reserve = close_timeout.min(left / 8);
         // Who is asked last still waits a little for its moment.
-        let end = now + (left - reserve).mul_f64(0.9);
+        let end = now + (left - reserve).mul_f64(0.95);
         Closing {
             schedule: Schedule::new(now, end),
             deadline,
@@ -42,9 +42,9 @@ impl Closing {
     pub(super) fn shorten(&mut self, now: Instant, deadline: Deadline) {
         let left = deadline.left(now);
         self.deadline = deadline;
-        self.reserve = self.reserve.min(left / 4);
+        self.reserve = self.reserve.min(left / 8);
         self.schedule
-            .shorten(now + (left - self.reserve).mul_f64(0.9));
+            .shorten(now + (left - self.reserve).mul_f64(0.95));
         self.refreshed = None;
     }
 

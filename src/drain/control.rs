@@ -45,7 +45,7 @@ pub struct Request {
 }
 
 /// What came of a wish.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Answer {
     /// A drain has begun.
     Started(PhaseView),

@@ -13,4 +13,4 @@ mod schedule;
 pub use control::{Answer, Control, Refused, Request, Trigger, Wishes, channel};
 pub use machine::{Event, next};
 pub use report::{KindReport, PhaseReport, Report};
-pub use run::{Drain, Ended};
+pub use run::{Drain, Ended, Parts};

@@ -97,6 +97,8 @@ pub(super) struct Notes {
     pub(super) lame_duck_ended: Option<u64>,
     pub(super) phases: Vec<(Phase, Duration)>,
     pub(super) cut: Vec<CutSession>,
+    /// How long the whole drain took.
+    pub(super) over: Duration,
 }
 
 impl Notes {
@@ -108,16 +110,16 @@ impl Notes {
             lame_duck_ended: None,
             phases: Vec::new(),
             cut: Vec::new(),
+            over: Duration::ZERO,
         }
     }
 
-    /// Makes the report, `took` after the start.
+    /// Makes the report.
     pub(super) fn report(
-        self,
+        &self,
         trigger: &'static str,
         reason: Option<String>,
         window: Duration,
-        took: Duration,
         after: &Totals,
     ) -> Report {
         let Notes {
@@ -126,8 +128,9 @@ impl Notes {
             lame_duck_ended,
             phases,
             cut,
+            over,
         } = self;
-        let since = |f: &dyn Fn(&Totals) -> u64| f(after).saturating_sub(f(&before));
+        let since = |f: &dyn Fn(&Totals) -> u64| f(after).saturating_sub(f(before));
         let kinds = Kind::ALL.iter().map(|kind| {
             let outcomes = Outcome::ALL.iter().map(|outcome| {
                 (
@@ -144,7 +147,11 @@ impl Notes {
                 },
             )
         });
-        let ends = phases.iter().skip(1).map(|(_, start)| *start).chain([took]);
+        let ends = phases
+            .iter()
+            .skip(1)
+            .map(|(_, start)| *start)
+            .chain([*over]);
         let phase_reports = phases
             .iter()
             .zip(ends)
@@ -159,12 +166,12 @@ impl Notes {
                 since(&|totals: &Totals| totals.undelivered(*direction)),
             )
         });
-        let opened = lame_duck_ended.unwrap_or_else(|| after.opened());
+        let opened = (*lame_duck_ended).unwrap_or_else(|| after.opened());
         Report {
             trigger,
             reason,
-            started,
-            ended: started + took,
+            started: *started,
+            ended: *started + *over,
             window,
             phases: phase_reports.collect(),
             kinds: kinds.collect(),

@@ -1,27 +1,55 @@
 //! The drain's loop: the one owner of the phase.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::config;
-use crate::session::{Deadline, Ledgers, Phase, PhaseView, Workers};
+use crate::session::{Deadline, DrainView, Holds, Ledgers, Phase, PhaseView, Workers};
 
 use super::closing::{Closing, TICK};
-use super::control::{Answer, Refused, Request, Wish, Wishes};
+use super::control::{Answer, Refused, Request, Trigger, Wish, Wishes};
 use super::machine::{Event, next};
 use super::report::{Notes, Report};
 
 /// The largest part of a window that the margin may take.
 const MARGIN_SHARE: u32 = 5;
 
+/// Cut sessions that have a line of their own in the log.
+const LOGGED_CUTS: usize = 10;
+/// How long the tasks of what was cut have to say so.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// What the drain reads, orders and writes.
+pub struct Parts {
+    /// `[drain]`.
+    pub settings: config::Drain,
+    /// The counts.
+    pub ledgers: Ledgers,
+    /// The ways to the workers.
+    pub workers: Workers,
+    /// The holds.
+    pub holds: Holds,
+    /// Where the phase is published.
+    pub phase: watch::Sender<PhaseView>,
+    /// Where the last report is published.
+    pub reports: watch::Sender<Option<Arc<Report>>>,
+    /// What is wished.
+    pub wishes: Wishes,
+    /// Counts a drain that begins, by trigger.
+    pub drains: Box<dyn Fn(&'static str) + Send>,
+}
+
 /// What drives the phase from `starting` to the end of the process.
 pub struct Drain {
     settings: config::Drain,
     ledgers: Ledgers,
     workers: Workers,
+    holds: Holds,
     phase: watch::Sender<PhaseView>,
+    reports: watch::Sender<Option<Arc<Report>>>,
     wishes: mpsc::UnboundedReceiver<Wish>,
     drains: Box<dyn Fn(&'static str) + Send>,
 }
@@ -30,7 +58,7 @@ pub struct Drain {
 #[derive(Debug)]
 pub struct Ended {
     /// The report of the last drain; none if there was nothing to drain yet.
-    pub report: Option<Report>,
+    pub report: Option<Arc<Report>>,
     /// Whether sessions were cut.
     pub cut: bool,
 }
@@ -46,6 +74,18 @@ struct UnderWay {
     cut_now: bool,
 }
 
+impl UnderWay {
+    fn view(&self) -> DrainView {
+        DrainView {
+            trigger: self.request.trigger.label(),
+            reason: self.request.reason.as_deref().map(Arc::from),
+            started: self.started,
+            window: self.window,
+            deadline: self.deadline,
+        }
+    }
+}
+
 /// What a wish that came during a drain leads to.
 enum Turn {
     GoOn,
@@ -54,23 +94,17 @@ enum Turn {
 }
 
 impl Drain {
-    /// A drain that waits for its first wish. `drains` counts those that begin, by trigger.
-    pub fn new(
-        settings: config::Drain,
-        ledgers: Ledgers,
-        workers: Workers,
-        phase: watch::Sender<PhaseView>,
-        wishes: Wishes,
-        drains: impl Fn(&'static str) + Send + 'static,
-    ) -> Drain {
-        let drains = Box::new(drains);
+    /// A drain that waits for its first wish.
+    pub fn new(parts: Parts) -> Drain {
         Drain {
-            settings,
-            ledgers,
-            workers,
-            phase,
-            wishes: wishes.0,
-            drains,
+            settings: parts.settings,
+            ledgers: parts.ledgers,
+            workers: parts.workers,
+            holds: parts.holds,
+            phase: parts.phase,
+            reports: parts.reports,
+            wishes: parts.wishes.0,
+            drains: parts.drains,
         }
     }
 
@@ -82,68 +116,84 @@ impl Drain {
                 cut: false,
             };
         }
-        let mut last: Option<Report> = None;
         loop {
             let Some(wish) = self.wishes.recv().await else {
-                return Ended {
-                    cut: false,
-                    report: last,
-                };
+                return self.ended();
             };
             match wish {
                 Wish::Start(request, _)
                     if self.phase() == Phase::Drained && request.trigger.ends_the_process() =>
                 {
-                    let cut = last.as_ref().is_some_and(|report| report.cut > 0);
-                    return Ended { cut, report: last };
+                    return self.ended();
                 }
                 Wish::Start(request, reply) if self.phase() == Phase::Serving => {
-                    if let Some(ended) = self.drain(request, reply, &mut last).await {
+                    if let Some(ended) = self.drain(request, reply).await {
                         return ended;
                     }
                 }
                 Wish::Start(_, reply) => {
-                    let _ = reply.send(Ok(Answer::UnderWay(*self.phase.borrow())));
+                    let _ = reply.send(Ok(Answer::UnderWay(self.view())));
                 }
                 Wish::Cancel(reply) => {
                     let answer = match self.step(Event::Cancel, None) {
-                        Ok(()) => Ok(Answer::Cancelled(*self.phase.borrow())),
+                        Ok(()) => Ok(Answer::Cancelled(self.view())),
                         Err(_) => Err(Refused::NothingToCancel),
                     };
                     let _ = reply.send(answer);
                 }
+                Wish::CutNow if self.phase() == Phase::Drained => return self.ended(),
                 Wish::CutNow => {
                     let request = Request {
-                        trigger: super::Trigger::Signal,
+                        trigger: Trigger::Signal,
                         window: None,
-                        reason: None,
+                        reason: Some("cut at once".to_owned()),
                     };
                     let mut drain = self.begin(request, Instant::now());
-                    drain.cut_now = true;
-                    return self.end(drain, &mut last).await.unwrap_or(Ended {
-                        report: last,
-                        cut: true,
-                    });
+                    self.enter(&mut drain, Event::Trigger);
+                    self.end(drain).await;
+                    return self.ended();
                 }
             }
         }
+    }
+
+    /// The end of the process, with the report of the last drain.
+    fn ended(&self) -> Ended {
+        let report = self.reports.borrow().clone();
+        let cut = report.as_ref().is_some_and(|report| report.cut > 0);
+        Ended { report, cut }
     }
 
     fn phase(&self) -> Phase {
         self.phase.borrow().phase
     }
 
+    fn view(&self) -> PhaseView {
+        self.phase.borrow().clone()
+    }
+
+    /// Whether nothing is open and nobody holds the process any more.
+    fn is_empty(&self) -> bool {
+        self.ledgers.totals().open() == 0 && self.holds.live(Instant::now()) == 0
+    }
+
+    fn expire_holds(&self) {
+        for hold in self.holds.expire(Instant::now()) {
+            tracing::warn!(hold.id = %hold.id, reason = hold.reason, "hold expired");
+        }
+    }
+
     /// Moves the phase on, publishes it and says so in the log.
     fn step(
         &self,
         event: Event,
-        deadline: Option<Deadline>,
+        drain: Option<DrainView>,
     ) -> Result<(), super::machine::NoSuchStep> {
         let phase = next(self.phase(), event)?;
         self.phase.send_replace(PhaseView {
             phase,
             since: Instant::now(),
-            deadline,
+            drain,
         });
         let totals = self.ledgers.totals();
         tracing::info!(
@@ -183,7 +233,6 @@ impl Drain {
         &mut self,
         request: Request,
         reply: oneshot::Sender<Result<Answer, Refused>>,
-        last: &mut Option<Report>,
     ) -> Option<Ended> {
         let mut drain = self.begin(request, Instant::now());
         tracing::info!(
@@ -193,18 +242,18 @@ impl Drain {
             "drain begins"
         );
         self.enter(&mut drain, Event::Trigger);
-        let _ = reply.send(Ok(Answer::Started(*self.phase.borrow())));
+        let _ = reply.send(Ok(Answer::Started(self.view())));
         let stayed = self.lame_duck(&mut drain).await && self.finish(&mut drain).await;
         if !stayed {
             tracing::info!("drain cancelled");
             return None;
         }
         self.close(&mut drain).await;
-        self.end(drain, last).await
+        self.end(drain).await
     }
 
     fn enter(&self, drain: &mut UnderWay, event: Event) {
-        if self.step(event, Some(drain.deadline)).is_ok() {
+        if self.step(event, Some(drain.view())).is_ok() {
             drain
                 .notes
                 .phases
@@ -253,8 +302,8 @@ impl Drain {
         let mut ticks = ticks(TICK);
         loop {
             let now = Instant::now();
-            let over = self.ledgers.totals().open() == 0;
-            if over || drain.cut_now || now >= finished.min(drain.deadline.at()) {
+            self.expire_holds();
+            if self.is_empty() || drain.cut_now || now >= finished.min(drain.deadline.at()) {
                 return true;
             }
             tokio::select! {
@@ -270,7 +319,7 @@ impl Drain {
 
     /// Asks what is left to go, until it has or the deadline comes.
     async fn close(&mut self, drain: &mut UnderWay) {
-        if self.ledgers.totals().open() == 0 {
+        if self.is_empty() {
             return;
         }
         self.enter(drain, Event::TimeToClose);
@@ -287,45 +336,70 @@ impl Drain {
                     }
                 }
             }
-            let open = self.ledgers.totals().open();
-            if open == 0 || drain.cut_now || Instant::now() >= drain.deadline.at() {
+            self.expire_holds();
+            if self.is_empty() || drain.cut_now || Instant::now() >= drain.deadline.at() {
                 return;
             }
             closing.tick(&self.workers).await;
             if told.elapsed() >= Duration::from_secs(5) {
                 told = Instant::now();
                 let left = drain.deadline.left(told);
-                tracing::info!(open, left = ?left, "closing");
+                let open = self.ledgers.totals().open();
+                let holds = self.holds.live(told);
+                tracing::info!(open, holds, left = ?left, "closing");
             }
         }
     }
 
     /// Cuts what is left, reports, and says whether the process ends.
-    async fn end(&mut self, mut drain: UnderWay, last: &mut Option<Report>) -> Option<Ended> {
+    async fn end(&mut self, mut drain: UnderWay) -> Option<Ended> {
         if self.ledgers.totals().open() > 0 {
             drain.notes.cut = self.workers.cut().await;
-            for cut in drain.notes.cut.iter().take(10) {
-                tracing::warn!(session.id = %cut.facts.id, why = cut.why, "session cut");
+            for cut in drain.notes.cut.iter().take(LOGGED_CUTS) {
+                tracing::warn!(
+                    session.id = %cut.facts.id,
+                    client.addr = %cut.facts.client,
+                    why = cut.why,
+                    "session cut"
+                );
             }
+            self.settle().await;
         }
-        self.enter(&mut drain, Event::Over);
-        drain.notes.phases.pop();
-        let ends = drain.ends_the_process;
-        let report = drain.notes.report(
+        drain.notes.over = drain.started.elapsed();
+        let report = Arc::new(drain.notes.report(
             drain.request.trigger.label(),
-            drain.request.reason,
+            drain.request.reason.clone(),
             drain.window,
-            drain.started.elapsed(),
             &self.ledgers.totals(),
-        );
-        let json = serde_json::to_string(&report).unwrap_or_default();
+        ));
+        self.reports.send_replace(Some(Arc::clone(&report)));
+        self.enter(&mut drain, Event::Over);
+        let json = serde_json::to_string(&*report).unwrap_or_default();
         tracing::info!(cut = report.cut, report = json, "drain report");
-        let cut = report.cut > 0;
-        *last = Some(report);
-        ends.then(|| Ended {
-            report: last.take(),
-            cut,
-        })
+        self.write(&report);
+        let ends = drain.ends_the_process
+            || self.settings.exit_when_drained == config::ExitWhenDrained::Always;
+        ends.then(|| self.ended())
+    }
+
+    /// Waits until those that were cut stand in the ledger: HTTP ends in tasks of its own.
+    async fn settle(&self) {
+        let limit = Instant::now() + SETTLE;
+        let mut ticks = ticks(Duration::from_millis(5));
+        while self.ledgers.totals().open() > 0 && Instant::now() < limit {
+            ticks.tick().await;
+        }
+    }
+
+    /// Writes the report where the operator wants it; one that cannot be written is in the log.
+    fn write(&self, report: &Report) {
+        let Some(path) = &self.settings.report_file else {
+            return;
+        };
+        let json = serde_json::to_vec_pretty(report).unwrap_or_default();
+        if let Err(error) = std::fs::write(path, json) {
+            tracing::error!(path = %path.display(), %error, "drain.report_file cannot be written");
+        }
     }
 
     /// Hears a wish while a drain is under way.
@@ -338,7 +412,7 @@ impl Drain {
             }
             Some(Wish::Cancel(reply)) => match self.step(Event::Cancel, None) {
                 Ok(()) => {
-                    let _ = reply.send(Ok(Answer::Cancelled(*self.phase.borrow())));
+                    let _ = reply.send(Ok(Answer::Cancelled(self.view())));
                     Turn::Cancelled
                 }
                 Err(_) => {
@@ -349,7 +423,7 @@ impl Drain {
             Some(Wish::Start(request, reply)) => {
                 drain.ends_the_process |= request.trigger.ends_the_process();
                 let Some(window) = request.window else {
-                    let _ = reply.send(Ok(Answer::UnderWay(*self.phase.borrow())));
+                    let _ = reply.send(Ok(Answer::UnderWay(self.view())));
                     return Turn::GoOn;
                 };
                 let wanted = self.deadline(Instant::now(), window);
@@ -359,9 +433,9 @@ impl Drain {
                 }
                 drain.deadline = drain.deadline.sooner(wanted);
                 self.phase
-                    .send_modify(|view| view.deadline = Some(drain.deadline));
+                    .send_modify(|view| view.drain = Some(drain.view()));
                 tracing::info!(left = ?drain.deadline.left(Instant::now()), "drain shortened");
-                let _ = reply.send(Ok(Answer::UnderWay(*self.phase.borrow())));
+                let _ = reply.send(Ok(Answer::UnderWay(self.view())));
                 Turn::Shortened
             }
         }

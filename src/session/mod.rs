@@ -4,6 +4,7 @@
 //! Every room above may look here. No sockets, no protocols, no decisions come in.
 
 mod facts;
+mod holds;
 mod id;
 mod kind;
 mod ledger;
@@ -12,8 +13,9 @@ mod orders;
 mod phase;
 
 pub use facts::{Facts, Holding};
+pub use holds::{Hold, HoldId, HoldRefused, Holds, LONGEST_HOLD, SHORTEST_HOLD, UnknownHold};
 pub use id::{Home, ListenerIndex, SessionId, WorkerIndex};
 pub use kind::{Direction, Kind, Outcome, Refusal};
 pub use ledger::{Connected, Counted, Ledger, Ledgers, ListenerTotals, Totals};
 pub use orders::{CutSession, Order, Page, Workers};
-pub use phase::{Deadline, Phase, PhaseView};
+pub use phase::{Deadline, DrainView, Phase, PhaseView};

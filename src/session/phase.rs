@@ -1,6 +1,7 @@
 //! The phase of the process, and the read side of it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -91,14 +92,29 @@ impl Deadline {
 }
 
 /// What every room may know of the phase. Written by the drain alone.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PhaseView {
     /// The current phase.
     pub phase: Phase,
     /// Since when.
     pub since: Instant,
-    /// The drain's deadline, while there is a drain.
-    pub deadline: Option<Deadline>,
+    /// The drain, from its start until it is cancelled; a drained process still shows it.
+    pub drain: Option<DrainView>,
+}
+
+/// What every room may know of a drain.
+#[derive(Clone, Debug)]
+pub struct DrainView {
+    /// What started it.
+    pub trigger: &'static str,
+    /// Why, in words.
+    pub reason: Option<Arc<str>>,
+    /// When it began.
+    pub started: Instant,
+    /// The window it was given.
+    pub window: Duration,
+    /// When it is over at the latest: the window less the margin, or earlier.
+    pub deadline: Deadline,
 }
 
 impl PhaseView {
@@ -107,7 +123,7 @@ impl PhaseView {
         PhaseView {
             phase: Phase::Starting,
             since: Instant::now(),
-            deadline: None,
+            drain: None,
         }
     }
 }

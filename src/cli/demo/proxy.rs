@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::{Error, loopback};
 use crate::app::{self, App};
 use crate::config::{
-    Admin, Config, Drain, Endpoint, Forwarded, Health, Http, LateArrivals, Limits, Listener,
-    ListenerName, Log, LogFormat, Protocol, Readiness, Stretch, Upstream, UpstreamName,
+    Admin, Config, Drain, Endpoint, ExitWhenDrained, Forwarded, Health, Http, LateArrivals, Limits,
+    Listener, ListenerName, Log, LogFormat, Protocol, Readiness, Stretch, Upstream, UpstreamName,
 };
 use crate::drain::{Control, Request, Trigger};
 
@@ -155,6 +155,8 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
             close_timeout: Duration::from_secs(5),
             late_arrivals: LateArrivals::Refuse,
             exit_code_when_cut: 3,
+            exit_when_drained: ExitWhenDrained::OnSignal,
+            report_file: None,
         },
         limits: Limits::default(),
         health: Health { bind: loopback(0) },

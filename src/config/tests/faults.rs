@@ -132,11 +132,6 @@ fn unknown_keys_say_what_may_be_meant() {
             "known here are format",
         ),
         (
-            "[drain]\nreport_file = \"x\"\n",
-            "does not have it yet",
-            "leave it out",
-        ),
-        (
             "[admin]\ntoken_file = \"x\"\n",
             "does not have it yet",
             "leave it out",

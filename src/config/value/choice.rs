@@ -3,7 +3,9 @@
 use toml::de::DeValue;
 
 use super::{Show, Wrong, nearest, string};
-use crate::config::types::{Forwarded, LateArrivals, LogFormat, Protocol, Readiness};
+use crate::config::types::{
+    ExitWhenDrained, Forwarded, LateArrivals, LogFormat, Protocol, Readiness,
+};
 
 /// A type that is written as one of a few words.
 pub(in crate::config) trait Choice: Copy + PartialEq + 'static {
@@ -41,6 +43,13 @@ impl Choice for LateArrivals {
         ("serve", LateArrivals::Serve),
     ];
     const LATER: &'static [&'static str] = &["forward"];
+}
+
+impl Choice for ExitWhenDrained {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("on_signal", ExitWhenDrained::OnSignal),
+        ("always", ExitWhenDrained::Always),
+    ];
 }
 
 impl Choice for LogFormat {
@@ -95,6 +104,11 @@ pub(in crate::config) fn readiness(value: &DeValue<'_>) -> Result<Readiness, Wro
 
 /// What a late session meets.
 pub(in crate::config) fn late_arrivals(value: &DeValue<'_>) -> Result<LateArrivals, Wrong> {
+    word(value)
+}
+
+/// When the process ends with its drain.
+pub(in crate::config) fn exit_when_drained(value: &DeValue<'_>) -> Result<ExitWhenDrained, Wrong> {
     word(value)
 }
 

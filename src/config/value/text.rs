@@ -1,5 +1,6 @@
 //! Names and other text with a form of its own.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use toml::de::DeValue;
@@ -62,6 +63,34 @@ pub(in crate::config) fn health_path(value: &DeValue<'_>) -> Result<Option<Strin
         ));
     }
     Ok(Some(text.to_owned()))
+}
+
+/// A file to be written.
+pub(in crate::config) fn file(value: &DeValue<'_>) -> Result<Option<PathBuf>, Wrong> {
+    let help = "such as \"/var/run/lameduck/drain.json\"";
+    let text = string(value, "the path of a file", help)?;
+    if text.is_empty() || text.ends_with('/') {
+        return Err(Wrong::new(
+            format!("`{text}` is not the path of a file"),
+            format!("write one {help}"),
+        ));
+    }
+    Ok(Some(PathBuf::from(text)))
+}
+
+impl Show for Option<PathBuf> {
+    fn show(&self) -> String {
+        self.as_ref()
+            .map(|path| format!("{path:?}"))
+            .unwrap_or_default()
+    }
+
+    fn as_default(&self) -> Default {
+        match self {
+            Some(_) => Default::Is(self.show()),
+            None => Default::Said("none"),
+        }
+    }
 }
 
 impl Show for Option<String> {
