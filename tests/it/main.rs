@@ -1,0 +1,15 @@
+//! Black-box tests: each one runs the real binary between an agent and clients of ours.
+//!
+//! One binary for all of them; a file is a rule, named by it. What the tests stand on is in
+//! [`harness`]. `LAMEDUCK_TEST_PATIENCE` stretches every bounded wait by a factor, and
+//! `LAMEDUCK_TEST_SEED` repeats a random run.
+
+mod harness;
+
+mod drain_ends_early;
+mod drain_mixed;
+mod faults;
+mod house;
+mod http_rules;
+mod metrics;
+mod relay_bytes;
