@@ -81,11 +81,17 @@ impl Ledger {
         });
     }
 
-    /// The side of a session, once it has ended. Unbounded: wrap it in [`super::within`].
-    pub async fn side(&self, session: &str) -> Side {
+    /// The sides of all these sessions, once they have ended. Unbounded: wrap it in
+    /// [`super::within`].
+    pub async fn sides(&self, names: &[String]) -> HashMap<String, Side> {
         let mut sides = self.0.subscribe();
-        let sides = sides.wait_for(|sides| sides.contains_key(session)).await;
-        sides.expect("this holds a sender").get(session).expect("just seen").clone()
+        let sides = sides.wait_for(|sides| names.iter().all(|name| sides.contains_key(name))).await;
+        sides.expect("this holds a sender").clone()
+    }
+
+    /// The side of a session, once it has ended. Unbounded: wrap it in [`super::within`].
+    pub async fn side(&self, name: &str) -> Side {
+        self.sides(&[name.to_owned()]).await.remove(name).expect("asked for")
     }
 
     /// How many sessions have ended.
