@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 use super::super::ledger::{Ledger, Side, message, number};
 use super::super::wire::Wire;
-use super::{Agent, parameter};
+use super::{Agent, Vacancy, parameter};
 
 /// An agent whose sessions are named, and do what they do, by their first line: `/echo/NAME`
 /// answers each line with the same, `/chat/NAME?every=MS` sends one unasked at that pace.
@@ -20,9 +20,14 @@ pub struct TcpAgent {
 impl TcpAgent {
     /// Starts it.
     pub fn start() -> TcpAgent {
+        TcpAgent::at(Vacancy::new())
+    }
+
+    /// Starts it at a port that was taken before.
+    pub fn at(vacancy: Vacancy) -> TcpAgent {
         let ledger = Ledger::default();
         let entries = ledger.clone();
-        let agent = Agent::start(move |_, stream| serve(stream, entries.clone()));
+        let agent = Agent::at(vacancy, move |_, stream| serve(stream, entries.clone()));
         TcpAgent { agent, ledger }
     }
 }
