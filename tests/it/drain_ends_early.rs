@@ -48,27 +48,51 @@ async fn sessions_that_end_by_themselves_end_the_drain() {
             clients.spawn(async move { tcp::converse(wire, &name, style, leave).await });
         }
     }
-    proxy.metrics_until("the sessions", |scrape| scrape.open("") == 20.0).await;
+    proxy
+        .metrics_until("the sessions", |scrape| scrape.open("") == 20.0)
+        .await;
 
     proxy.terminate();
     proxy.phase("draining").await;
     leave.cancel();
 
     let records = within(20, "the clients to have left", clients.join_all()).await;
-    let last_gone = records.iter().filter_map(|record| record.side.ended_at).max().unwrap();
+    let last_gone = records
+        .iter()
+        .filter_map(|record| record.side.ended_at)
+        .max()
+        .unwrap();
     assert_exit_follows(&proxy, last_gone).await;
     for record in records {
-        assert!(record.left, "{} was asked to go: {:?}", record.name, record.side);
-        assert!(record.side.faults.is_empty(), "{}: {:?}", record.name, record.side.faults);
+        assert!(
+            record.left,
+            "{} was asked to go: {:?}",
+            record.name, record.side
+        );
+        assert!(
+            record.side.faults.is_empty(),
+            "{}: {:?}",
+            record.name,
+            record.side.faults
+        );
         // The last question may go out with the Close, too late for its answer.
-        assert!(record.unanswered <= 1, "{}: {} unanswered", record.name, record.unanswered);
+        assert!(
+            record.unanswered <= 1,
+            "{}: {} unanswered",
+            record.name,
+            record.unanswered
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_in_flight_ends_the_drain_with_its_answer() {
     let web = HttpAgent::start();
-    let proxy = Proxy::http(web.agent.addr).window("120s").brief_lame_duck().start().await;
+    let proxy = Proxy::http(web.agent.addr)
+        .window("120s")
+        .brief_lame_duck()
+        .start()
+        .await;
     let addr = proxy.addr("web");
     let request = tokio::spawn(async move { http::fetch(addr, "/slow?ms=2000").await });
     within(10, "the request at the agent", web.has_seen(1, "/slow")).await;
@@ -95,6 +119,12 @@ async fn a_proxy_without_sessions_leaves_as_soon_as_arrivals_have_ended() {
     assert_eq!(exit.code, Some(0));
     let took = exit.at - begun;
     println!("the drain of nothing took {took:.3?}");
-    assert!(took > Duration::from_millis(400), "it left while arrivals could come: {took:?}");
-    assert!(took < patience(Duration::from_millis(500) + SOON), "{took:?}");
+    assert!(
+        took > Duration::from_millis(400),
+        "it left while arrivals could come: {took:?}"
+    );
+    assert!(
+        took < patience(Duration::from_millis(500) + SOON),
+        "{took:?}"
+    );
 }

@@ -35,14 +35,18 @@ async fn a_crowd_is_drained_without_anyone_noticing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_before_a_python_agent_is_drained_without_anyone_noticing() {
-    let Some(agent) = PythonAgent::start_for("the drill with a Python agent").await else { return };
+    let Some(agent) = PythonAgent::start_for("the drill with a Python agent").await else {
+        return;
+    };
     drill(ChatAgent::Python(agent), Size::SMALL).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "large: just drill"]
 async fn a_thousand_sessions_are_drained_without_anyone_noticing() {
-    let Some(agent) = PythonAgent::start_for("the large drill").await else { return };
+    let Some(agent) = PythonAgent::start_for("the large drill").await else {
+        return;
+    };
     drill(ChatAgent::Python(agent), Size::LARGE).await;
 }
 
@@ -106,7 +110,11 @@ impl ChatAgent {
     }
 }
 
+/// Two drills at once would disturb each other's pace.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 async fn drill(chat: ChatAgent, size: Size) {
+    let _alone = ONE_AT_A_TIME.lock().await;
     raise_descriptor_limit();
     let (web, raw) = (HttpAgent::start(), TcpAgent::start());
     let proxy = Proxy::builder()
@@ -119,12 +127,16 @@ async fn drill(chat: ChatAgent, size: Size) {
         .await;
     let balancer = Balancer::watch(proxy.health());
     let crowd = Crowd::gather(&proxy, &size, &balancer).await;
-    proxy.metrics_until("the crowd", |scrape| crowd.is_counted_in(scrape, &size)).await;
+    proxy
+        .metrics_until("the crowd", |scrape| crowd.is_counted_in(scrape, &size))
+        .await;
     let slow = SlowRequests::ask(&proxy, &web, size.slow).await;
 
     let begun = proxy.terminate();
-    let (arrivals, scrapes) =
-        tokio::join!(arrive(&proxy, balancer.view()), scrape_until_the_end(&proxy));
+    let (arrivals, scrapes) = tokio::join!(
+        arrive(&proxy, balancer.view()),
+        scrape_until_the_end(&proxy)
+    );
     let exit = proxy.exit_within(size.window + 10).await;
 
     let felt = within(20, "the crowd to have gone", crowd.felt(&chat, &raw)).await;
@@ -136,13 +148,22 @@ async fn drill(chat: ChatAgent, size: Size) {
     faults.in_sessions(&felt);
     faults.in_loss(&felt, &scrapes, &proxy);
     faults.in_pace(&felt, begun);
+    faults.in_log(&proxy);
     println!(
         "{} arrivals served until the balancer looked away; {} polls answered",
         arrivals.served,
         felt.polls.iter().map(|poll| poll.answered).sum::<u64>()
     );
-    assert!(arrivals.served > 0, "nobody arrived: the drill shows nothing");
-    assert!(faults.0.is_empty(), "{} faults:\n  {}", faults.0.len(), faults.0.join("\n  "));
+    assert!(
+        arrivals.served > 0,
+        "nobody arrived: the drill shows nothing"
+    );
+    assert!(
+        faults.0.is_empty(),
+        "{} faults:\n  {}",
+        faults.0.len(),
+        faults.0.join("\n  ")
+    );
 }
 
 /// Sockets of a large drill need more descriptors than many shells give.
@@ -176,15 +197,18 @@ impl Crowd {
             let name = format!("ws-{n}");
             let (path, style) = match n % 5 {
                 0 => (format!("/chat/{name}?every={every}"), Style::Chat(pace)),
-                1 => (format!("/chat/{name}?every={every}&parts=1"), Style::ChatInParts(pace / 3)),
+                1 => (
+                    format!("/chat/{name}?every={every}&parts=1"),
+                    Style::ChatInParts(pace / 3),
+                ),
                 2 => (format!("/echo/{name}"), Style::Ask(pace)),
                 3 => (format!("/chat/{name}?every={every}"), Style::Listen),
                 _ => (format!("/quiet/{name}"), Style::Chat(pace)),
             };
             let wire = websocket::open(proxy.addr("chat"), &path).await.unwrap();
-            crowd.websockets.spawn(async move {
-                websocket::converse(wire, &name, style, never()).await
-            });
+            crowd
+                .websockets
+                .spawn(async move { websocket::converse(wire, &name, style, never()).await });
         }
         for n in 0..size.tcp {
             let name = format!("tcp-{n}");
@@ -194,14 +218,20 @@ impl Crowd {
                 _ => (format!("/echo/{name}"), Style::Listen),
             };
             let wire = tcp::open(proxy.addr("raw"), &path).await.unwrap();
-            crowd.tcp.spawn(async move { tcp::converse(wire, &name, style, never()).await });
+            crowd
+                .tcp
+                .spawn(async move { tcp::converse(wire, &name, style, never()).await });
         }
         let web = proxy.addr("web");
         for _ in 0..size.pollers {
-            crowd.polls.spawn(http::poll(web, pace * 2, balancer.view()));
+            crowd
+                .polls
+                .spawn(http::poll(web, pace * 2, balancer.view()));
         }
         for _ in 0..size.events {
-            crowd.events.spawn(http::events(web, "GET", "/events?every=200"));
+            crowd
+                .events
+                .spawn(http::events(web, "GET", "/events?every=200"));
         }
         crowd
     }
@@ -221,7 +251,10 @@ impl Crowd {
         let chat = chat.sides(&names(&websockets)).await;
         let raw = raw.ledger.sides(&names(&tcp)).await;
         let meet = |records: Vec<Record>, agents: HashMap<String, Side>| -> Vec<Session> {
-            let meet = |client: Record| Session { agent: agents[&client.name].clone(), client };
+            let meet = |client: Record| Session {
+                agent: agents[&client.name].clone(),
+                client,
+            };
             records.into_iter().map(meet).collect()
         };
         Felt {
@@ -258,12 +291,22 @@ impl SlowRequests {
             let path = format!("/slow?ms={}", 1500 + 4000 * n / count);
             requests.spawn(async move { http::fetch(addr, &path).await });
         }
-        within(10, "the slow requests at the agent", web.has_seen(count, "/slow")).await;
+        within(
+            10,
+            "the slow requests at the agent",
+            web.has_seen(count, "/slow"),
+        )
+        .await;
         SlowRequests(requests)
     }
 
     async fn faults(self) -> Vec<String> {
-        self.0.join_all().await.into_iter().filter_map(Result::err).collect()
+        self.0
+            .join_all()
+            .await
+            .into_iter()
+            .filter_map(Result::err)
+            .collect()
     }
 }
 
@@ -293,8 +336,14 @@ async fn arrive(proxy: &Proxy, balancer: View) -> Arrivals {
     }
     let ends = within(20, "the arrivals to be served", sessions.join_all()).await;
     let (served, faults): (Vec<_>, Vec<_>) = ends.into_iter().partition(Result::is_ok);
-    let faults = faults.into_iter().filter_map(Result::err).map(|f| format!("arrival: {f}"));
-    Arrivals { served: served.len(), faults: faults.collect() }
+    let faults = faults
+        .into_iter()
+        .filter_map(Result::err)
+        .map(|f| format!("arrival: {f}"));
+    Arrivals {
+        served: served.len(),
+        faults: faults.collect(),
+    }
 }
 
 async fn brief_websocket(addr: SocketAddr, n: usize) -> Result<(), String> {
@@ -303,13 +352,21 @@ async fn brief_websocket(addr: SocketAddr, n: usize) -> Result<(), String> {
     let mut wire = websocket::open(addr, &format!("/echo/arrival-{n}")).await?;
     let question = Frame::new(TEXT, message(0));
     let failed = |what| format!("websocket {n}: {what}");
-    wire.send(question.masked()).await.map_err(|_| failed("no send"))?;
-    let answer = Frame::read(&mut wire).await.ok_or_else(|| failed("no answer"))?;
+    wire.send(question.masked())
+        .await
+        .map_err(|_| failed("no send"))?;
+    let answer = Frame::read(&mut wire)
+        .await
+        .ok_or_else(|| failed("no answer"))?;
     if answer.payload != question.payload {
         return Err(failed(&format!("instead of an answer: {answer:?}")));
     }
-    wire.send(Frame::close(1000).masked()).await.map_err(|_| failed("no Close sent"))?;
-    let close = Frame::read(&mut wire).await.ok_or_else(|| failed("no Close"))?;
+    wire.send(Frame::close(1000).masked())
+        .await
+        .map_err(|_| failed("no Close sent"))?;
+    let close = Frame::read(&mut wire)
+        .await
+        .ok_or_else(|| failed("no Close"))?;
     match close.close_code() {
         Some(1000) => Ok(()),
         _ => Err(failed(&format!("another Close: {close:?}"))),
@@ -340,11 +397,16 @@ struct Scrapes {
 
 /// A scrape each 200 ms until the health listener has gone.
 async fn scrape_until_the_end(proxy: &Proxy) -> Scrapes {
-    let mut scrapes = Scrapes { all: Vec::new(), last_at: Instant::now() };
+    let mut scrapes = Scrapes {
+        all: Vec::new(),
+        last_at: Instant::now(),
+    };
     let mut pace = tokio::time::interval(Duration::from_millis(200));
     loop {
         pace.tick().await;
-        let Ok(scrape) = within(10, "a scrape", proxy.scrape()).await else { return scrapes };
+        let Ok(scrape) = within(10, "a scrape", proxy.scrape()).await else {
+            return scrapes;
+        };
         scrapes.all.push(scrape);
         scrapes.last_at = Instant::now();
     }
@@ -374,11 +436,17 @@ impl Faults {
         let mut phases: Vec<String> = scrapes.all.iter().map(Scrape::phase).collect();
         phases.dedup();
         let order = ["serving", "lame_duck", "draining", "closing", "drained"];
-        let ranks: Vec<_> = phases.iter().map(|p| order.iter().position(|o| o == p)).collect();
+        let ranks: Vec<_> = phases
+            .iter()
+            .map(|p| order.iter().position(|o| o == p))
+            .collect();
         if !ranks.is_sorted() || !phases.iter().any(|phase| phase == "closing") {
             self.add(format!("the scrapes show the phases {phases:?}"));
         }
-        let faults = scrapes.all.iter().filter_map(|scrape| scrape.check_balance().err());
+        let faults = scrapes
+            .all
+            .iter()
+            .filter_map(|scrape| scrape.check_balance().err());
         self.0.extend(faults);
         let early = |scrape: &&Scrape| matches!(&*scrape.phase(), "serving" | "lame_duck");
         for scrape in scrapes.all.iter().filter(early) {
@@ -402,7 +470,10 @@ impl Faults {
                 }
             }
             if client.unanswered > 0 {
-                self.add(format!("{name}: {} questions without answer", client.unanswered));
+                self.add(format!(
+                    "{name}: {} questions without answer",
+                    client.unanswered
+                ));
             }
         }
         for Session { client, agent } in felt.websockets.iter().chain(&felt.tcp) {
@@ -411,7 +482,11 @@ impl Faults {
                 if side.end != Some(End::Fin) {
                     self.add(format!("{name}: the {who} saw the end {:?}", side.end));
                 }
-                self.0.extend(side.faults.iter().map(|fault| format!("{name}: {who}: {fault}")));
+                self.0.extend(
+                    side.faults
+                        .iter()
+                        .map(|fault| format!("{name}: {who}: {fault}")),
+                );
             }
         }
         let polls = felt.polls.iter().flat_map(|poll| &poll.faults);
@@ -422,9 +497,10 @@ impl Faults {
     fn in_loss(&mut self, felt: &Felt, scrapes: &Scrapes, proxy: &Proxy) {
         let (mut sent, mut lost) = (0, 0);
         for Session { client, agent } in felt.websockets.iter().chain(&felt.tcp) {
-            for (from, to, way) in
-                [(&client.side, agent, "to the agent"), (agent, &client.side, "to the client")]
-            {
+            for (from, to, way) in [
+                (&client.side, agent, "to the agent"),
+                (agent, &client.side, "to the client"),
+            ] {
                 sent += from.sent;
                 match to.missing_from(from) {
                     Ok(0) => {}
@@ -445,29 +521,63 @@ impl Faults {
             self.add(format!("{lost} of {sent} messages lost"));
         }
         if counted < (lost as usize * SHORTEST) as f64 {
-            self.add(format!("{lost} messages lost, but only {counted} bytes counted"));
+            self.add(format!(
+                "{lost} messages lost, but only {counted} bytes counted"
+            ));
         }
     }
 
+    /// No line per session, none that cries wolf, and the results' stream is left alone.
+    fn in_log(&mut self, proxy: &Proxy) {
+        let events = proxy.log.events();
+        if events.len() > 60 {
+            self.add(format!("{} lines in the log", events.len()));
+        }
+        let loud = events
+            .iter()
+            .filter(|event| !matches!(&*event.level, "INFO" | "DEBUG"));
+        self.0
+            .extend(loud.map(|event| format!("{}: {}", event.level, event.message)));
+        self.0.extend(
+            proxy
+                .stdout
+                .lines()
+                .into_iter()
+                .map(|line| format!("on stdout: {line}")),
+        );
+    }
+
     fn in_pace(&mut self, felt: &Felt, begun: Instant) {
-        let closes = felt.websockets.iter().filter_map(|s| s.client.side.close.map(|c| c.at));
+        let closes = felt
+            .websockets
+            .iter()
+            .filter_map(|s| s.client.side.close.map(|c| c.at));
         let ends = felt.tcp.iter().filter_map(|s| s.client.side.ended_at);
         let events = felt.events.iter().filter_map(|events| events.ended_at);
-        let mut gone: Vec<Duration> =
-            closes.chain(ends).chain(events).map(|at| at - begun).collect();
+        let mut gone: Vec<Duration> = closes
+            .chain(ends)
+            .chain(events)
+            .map(|at| at - begun)
+            .collect();
         gone.sort();
         let (first, last) = (gone[0], gone[gone.len() - 1]);
         let tenths = (last - first).as_secs_f64() * 10.0;
         let mean = gone.len() as f64 / tenths.max(1.0);
         let tenth = Duration::from_millis(100);
-        let most = gone.iter().map(|&from| gone.iter().filter(|&&at| at >= from && at < from + tenth).count());
+        let most = gone.iter().map(|&from| {
+            gone.iter()
+                .filter(|&&at| at >= from && at < from + tenth)
+                .count()
+        });
         let most = most.max().unwrap_or(0) as f64;
         println!(
             "{} closings from {first:.1?} to {last:.1?}, {mean:.2} in 100 ms on average, {most} at most",
             gone.len()
         );
         if most > UNEVENNESS * mean {
-            self.add(format!("{most} closings in 100 ms, with a mean of {mean:.2}"));
+            self.add(format!(
+                "{most} closings in 100 ms, with a mean of {mean:.2}"
+            ));
         }
     }
 }
@@ -481,7 +591,9 @@ fn undelivered(report: &serde_json::Value) -> f64 {
             _ => 0.0,
         }
     }
-    let serde_json::Value::Object(fields) = report else { return 0.0 };
+    let serde_json::Value::Object(fields) = report else {
+        return 0.0;
+    };
     let under = |(key, value): (&String, &serde_json::Value)| match key.contains("undelivered") {
         true => numbers(value),
         false => undelivered(value),

@@ -20,7 +20,10 @@ async fn echoes(wire: &mut Wire, number: u64) -> bool {
     if wire.send(&question).await.is_err() {
         return false;
     }
-    within(10, "an answer or an end", wire.until(b"\n")).await.as_deref() == Some(question.as_bytes())
+    within(10, "an answer or an end", wire.until(b"\n"))
+        .await
+        .as_deref()
+        == Some(question.as_bytes())
 }
 
 /// A session that has been answered once.
@@ -35,8 +38,12 @@ fn cpu_time(proxy: &Proxy) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", proxy.pid)).unwrap();
     // Behind the name, which may hold anything: state is field 3, utime 14, stime 15.
     let (_, fields) = stat.rsplit_once(')').unwrap();
-    let ticks: u64 =
-        fields.split_whitespace().skip(11).take(2).map(|t| t.parse::<u64>().unwrap()).sum();
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|t| t.parse::<u64>().unwrap())
+        .sum();
     Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
@@ -53,12 +60,18 @@ async fn exhausted_descriptors_hurt_nobody_who_is_in() {
 
     let (mut inside, mut refused) = (Vec::new(), 0);
     for n in 0..200 {
-        let mut wire = Wire::connect(proxy.addr("raw")).await.expect("a polite refusal comes later");
+        let mut wire = Wire::connect(proxy.addr("raw"))
+            .await
+            .expect("a polite refusal comes later");
         let _ = wire.send(format!("/echo/{n}\n{}\n", message(0))).await;
         match within(10, "service or refusal", wire.until(b"\n")).await {
             Some(_) => inside.push(wire),
             None => {
-                assert_eq!(wire.end, Some(End::Fin), "client {n} was refused with a reset");
+                assert_eq!(
+                    wire.end,
+                    Some(End::Fin),
+                    "client {n} was refused with a reset"
+                );
                 refused += 1;
             }
         }
@@ -69,19 +82,26 @@ async fn exhausted_descriptors_hurt_nobody_who_is_in() {
     let before = cpu_time(&proxy);
     let watched = Instant::now();
     let mut client = Wire::connect(proxy.addr("web")).await.unwrap();
-    let refusal = within(10, "a refusal", client.request("GET", "/", &[], b"")).await.unwrap();
+    let refusal = within(10, "a refusal", client.request("GET", "/", &[], b""))
+        .await
+        .unwrap();
     assert_eq!(refusal.status, 503, "{refusal:?}");
     assert!(refusal.is_last());
     assert!(refusal.field("retry-after").is_some(), "{refusal:?}");
     for n in 1..=10 {
         assert!(echoes(&mut old, n).await, "the old session was hurt");
-        let health = within(5, "health", proxy.ask_health("/livez")).await.unwrap();
+        let health = within(5, "health", proxy.ask_health("/livez"))
+            .await
+            .unwrap();
         assert_eq!(health.status, 200);
     }
     assert!(client.stays_silent(Duration::from_millis(1000)).await || client.end.is_some());
     let used = cpu_time(&proxy) - before;
     let watched = watched.elapsed();
-    assert!(used < watched / 2, "{used:?} of CPU in {watched:?}: something spins");
+    assert!(
+        used < watched / 2,
+        "{used:?} of CPU in {watched:?}: something spins"
+    );
     let scrape = proxy.scrape().await.unwrap();
     assert!(scrape.sum("lameduck_sessions_refused_total", &[]) >= f64::from(refused));
     assert_eq!(scrape.check_balance(), Ok(()));
@@ -104,14 +124,19 @@ async fn exhausted_descriptors_hurt_nobody_who_is_in() {
 #[tokio::test]
 async fn a_configured_limit_refuses_politely_above_it() {
     let raw = TcpAgent::start();
-    let proxy =
-        Proxy::tcp(raw.agent.addr).set("limits", "max_connections", "3").start().await;
+    let proxy = Proxy::tcp(raw.agent.addr)
+        .set("limits", "max_connections", "3")
+        .start()
+        .await;
     let mut inside = Vec::new();
     for n in 0..3 {
         inside.push(session(proxy.addr("raw"), &n.to_string()).await);
     }
     let mut fourth = tcp::open(proxy.addr("raw"), "/echo/fourth").await.unwrap();
-    assert_eq!(within(10, "the refusal", fourth.to_end()).await, (vec![], End::Fin));
+    assert_eq!(
+        within(10, "the refusal", fourth.to_end()).await,
+        (vec![], End::Fin)
+    );
     inside.pop().unwrap().finish().await;
     let gone = |scrape: &crate::harness::metrics::Scrape| scrape.open("tcp") == 2.0;
     proxy.metrics_until("the third to have gone", gone).await;
@@ -139,7 +164,10 @@ async fn five_faults_in_a_configuration_are_told_at_once() {
     let told = proxy.log.to_string();
     for (line, text) in faults {
         assert!(told.contains(text), "{text:?} is not told");
-        assert!(told.contains(&format!(":{line}:")), "line {line} is not told");
+        assert!(
+            told.contains(&format!(":{line}:")),
+            "line {line} is not told"
+        );
     }
     assert!(told.contains("window"), "the nearest known key is not told");
     assert!(told.contains("lameduck.toml"), "the file is not told");
@@ -150,9 +178,16 @@ async fn five_faults_in_a_configuration_are_told_at_once() {
 async fn wrong_usage_is_2() {
     for arguments in [&["--no-such-flag"][..], &[], &["--upstream", "nonsense"]] {
         let proxy = Proxy::builder().arguments(arguments).spawn();
-        assert_eq!(proxy.exit_within(10).await.code, Some(2), "{arguments:?}: {}", proxy.log);
+        assert_eq!(
+            proxy.exit_within(10).await.code,
+            Some(2),
+            "{arguments:?}: {}",
+            proxy.log
+        );
     }
-    let missing = Proxy::builder().arguments(&["-c", "/no/such/file.toml"]).spawn();
+    let missing = Proxy::builder()
+        .arguments(&["-c", "/no/such/file.toml"])
+        .spawn();
     assert_eq!(missing.exit_within(10).await.code, Some(2));
     assert!(missing.log.to_string().contains("/no/such/file.toml"));
 }
@@ -162,13 +197,25 @@ async fn a_proxy_is_run_by_flags_alone() {
     let web = HttpAgent::start();
     let upstream = web.agent.addr.to_string();
     let proxy = Proxy::builder()
-        .arguments(&["--listen", "http://127.0.0.1:0", "--listen", "tcp://127.0.0.1:0"])
+        .arguments(&[
+            "--listen",
+            "http://127.0.0.1:0",
+            "--listen",
+            "tcp://127.0.0.1:0",
+        ])
         .arguments(&["--upstream", &upstream, "--window", "30s", "--workers", "2"])
         .start()
         .await;
-    let listening: Vec<_> =
-        proxy.log.events().into_iter().filter(|e| e.message == "listening").collect();
-    let mut protocols: Vec<_> = listening.iter().filter_map(|e| e.text("protocol")).collect();
+    let listening: Vec<_> = proxy
+        .log
+        .events()
+        .into_iter()
+        .filter(|e| e.message == "listening")
+        .collect();
+    let mut protocols: Vec<_> = listening
+        .iter()
+        .filter_map(|e| e.text("protocol"))
+        .collect();
     protocols.sort();
     assert_eq!(protocols, ["http", "tcp"]);
     for event in listening {
@@ -186,9 +233,17 @@ async fn the_environment_speaks_where_no_flag_does() {
         .arguments(&["--listen", "http://127.0.0.1:0"])
         .start()
         .await;
-    let listening: Vec<_> =
-        proxy.log.events().into_iter().filter(|e| e.message == "listening").collect();
-    assert_eq!(listening.len(), 1, "the flag replaces the variable: {listening:?}");
+    let listening: Vec<_> = proxy
+        .log
+        .events()
+        .into_iter()
+        .filter(|e| e.message == "listening")
+        .collect();
+    assert_eq!(
+        listening.len(),
+        1,
+        "the flag replaces the variable: {listening:?}"
+    );
     assert_eq!(listening[0].text("protocol").as_deref(), Some("http"));
     let addr = listening[0].text("addr").unwrap().parse().unwrap();
     assert_eq!(http::fetch(addr, "/").await, Ok(()));
@@ -199,16 +254,25 @@ async fn an_occupied_port_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
     let listen = format!("http://{addr}");
-    for arguments in [&["--listen", &*listen][..], &["--listen", "http://127.0.0.1:0", "--health", &addr]]
-    {
+    for arguments in [
+        &["--listen", &*listen][..],
+        &["--listen", "http://127.0.0.1:0", "--health", &addr],
+    ] {
         let proxy = Proxy::builder()
             .default_health_and_admin()
             .arguments(&["--upstream", "127.0.0.1:9", "--admin", "127.0.0.1:0"])
             .arguments(arguments)
-            .arguments(if arguments.len() == 2 { &["--health", "127.0.0.1:0"] } else { &[] })
+            .arguments(if arguments.len() == 2 {
+                &["--health", "127.0.0.1:0"]
+            } else {
+                &[]
+            })
             .spawn();
         assert_eq!(proxy.exit_within(10).await.code, Some(1), "{arguments:?}");
-        assert!(proxy.log.to_string().contains(&addr), "{arguments:?}: the address is not named");
+        assert!(
+            proxy.log.to_string().contains(&addr),
+            "{arguments:?}: the address is not named"
+        );
         assert!(!proxy.has_been("serving"));
     }
 }
@@ -237,15 +301,25 @@ async fn an_agent_that_is_not_there_yet_is_told_and_then_found() {
         .start()
         .await;
     let mut client = Wire::connect(proxy.addr("web")).await.unwrap();
-    let answer = within(10, "an answer", client.request("GET", "/", &[], b"")).await.unwrap();
+    let answer = within(10, "an answer", client.request("GET", "/", &[], b""))
+        .await
+        .unwrap();
     assert_eq!(answer.status, 502, "{answer:?}");
-    assert_eq!(answer.field("content-type"), Some("application/problem+json"));
+    assert_eq!(
+        answer.field("content-type"),
+        Some("application/problem+json")
+    );
     let mut wire = tcp::open(proxy.addr("raw"), "/echo/early").await.unwrap();
     let (heard, _) = within(10, "the end of the session", wire.to_end()).await;
     assert!(heard.is_empty());
     let body = ready_is(&proxy, 503).await;
     assert_eq!(body["phase"], "serving", "{body}");
-    assert!(body["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{body}");
+    assert!(
+        body["reason"]
+            .as_str()
+            .is_some_and(|reason| !reason.is_empty()),
+        "{body}"
+    );
     assert_eq!(proxy.ask_health("/livez").await.unwrap().status, 200);
     let scrape = proxy.scrape().await.unwrap();
     assert_eq!(scrape.sum("lameduck_upstream_healthy", &[]), 0.0);
@@ -264,7 +338,9 @@ async fn an_agent_that_is_not_there_yet_is_told_and_then_found() {
 async fn a_sigterm_during_startup_is_heard() {
     let mut heard = 0;
     for delay in (0..40).step_by(2) {
-        let proxy = Proxy::http("127.0.0.1:9".parse().unwrap()).brief_lame_duck().spawn();
+        let proxy = Proxy::http("127.0.0.1:9".parse().unwrap())
+            .brief_lame_duck()
+            .spawn();
         // Wherever the start-up stands at that moment is the point.
         tokio::time::sleep(Duration::from_millis(delay)).await;
         let had_spoken = !proxy.log.lines().is_empty();
@@ -278,8 +354,12 @@ async fn a_sigterm_during_startup_is_heard() {
         }
     }
     assert!(heard > 0, "no SIGTERM met a process that could hear it");
-    let proxy = Proxy::http("127.0.0.1:9".parse().unwrap()).brief_lame_duck().spawn();
-    let spoken = proxy.log.find(|log| (!log.lines().is_empty()).then_some(()));
+    let proxy = Proxy::http("127.0.0.1:9".parse().unwrap())
+        .brief_lame_duck()
+        .spawn();
+    let spoken = proxy
+        .log
+        .find(|log| (!log.lines().is_empty()).then_some(()));
     within(10, "the first line", spoken).await;
     proxy.terminate();
     assert_eq!(proxy.exit_within(10).await.code, Some(0));
@@ -301,12 +381,19 @@ async fn a_second_sigterm_changes_nothing() {
     for n in 1..=20 {
         assert!(echoes(&mut wire, n).await, "the session was hurt");
     }
-    assert!(wire.stays_silent(Duration::from_millis(1500)).await, "the session was ended");
+    assert!(
+        wire.stays_silent(Duration::from_millis(1500)).await,
+        "the session was ended"
+    );
     wire.finish().await;
     within(10, "the end", wire.to_end()).await;
     assert_eq!(proxy.exit_within(10).await.code, Some(0));
-    let drains =
-        proxy.log.events().iter().filter(|e| e.text("phase").as_deref() == Some("lame_duck")).count();
+    let drains = proxy
+        .log
+        .events()
+        .iter()
+        .filter(|e| e.text("phase").as_deref() == Some("lame_duck"))
+        .count();
     assert_eq!(drains, 1, "one drain, not two");
 }
 
@@ -317,7 +404,11 @@ async fn with_stubborn_session(window: &str) -> (Proxy, Agent, Wire) {
         std::future::pending::<()>().await;
         drop(wire);
     });
-    let proxy = Proxy::tcp(agent.addr).window(window).brief_lame_duck().start().await;
+    let proxy = Proxy::tcp(agent.addr)
+        .window(window)
+        .brief_lame_duck()
+        .start()
+        .await;
     let mut wire = Wire::connect(proxy.addr("raw")).await.unwrap();
     within(10, "the greeting", wire.until(b"\n")).await.unwrap();
     (proxy, agent, wire)

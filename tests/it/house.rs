@@ -5,7 +5,16 @@ use std::path::{Path, PathBuf};
 
 /// The rooms, top to bottom.
 const ROOMS: [&str; 10] = [
-    "cli", "app", "lifecycle", "admin", "drain", "http", "relay", "net", "session", "config",
+    "cli",
+    "app",
+    "lifecycle",
+    "admin",
+    "drain",
+    "http",
+    "relay",
+    "net",
+    "session",
+    "config",
 ];
 
 /// Every `crate::ROOM` in a text, by line; also inside `crate::{...}`.
@@ -43,7 +52,9 @@ fn heads_of_group(group: &str) -> Vec<&str> {
 }
 
 fn first_word(text: &str) -> Option<&str> {
-    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_alphanumeric() && c != '_')
+        .unwrap_or(text.len());
     (end > 0).then_some(&text[..end])
 }
 
@@ -54,10 +65,20 @@ fn upward_arrows(room: &str, text: &str) -> Vec<(usize, String)> {
     // What the docs link to is not imported.
     let code: String = text
         .lines()
-        .map(|line| if line.trim_start().starts_with("//") { "\n".into() } else { format!("{line}\n") })
+        .map(|line| {
+            if line.trim_start().starts_with("//") {
+                "\n".into()
+            } else {
+                format!("{line}\n")
+            }
+        })
         .collect();
     let up = |(_, named): &(usize, &str)| floor(named).is_some_and(|named| named < own);
-    rooms_named(&code).into_iter().filter(up).map(|(line, room)| (line, room.to_owned())).collect()
+    rooms_named(&code)
+        .into_iter()
+        .filter(up)
+        .map(|(line, room)| (line, room.to_owned()))
+        .collect()
 }
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -80,15 +101,25 @@ fn no_room_imports_from_a_floor_above() {
     for file in files {
         let inside = file.strip_prefix(&root).unwrap();
         // `lib.rs` and `main.rs` are the building, not a room.
-        let Some(room) = inside.parent().and_then(|parent| parent.iter().next()) else { continue };
+        let Some(room) = inside.parent().and_then(|parent| parent.iter().next()) else {
+            continue;
+        };
         read += 1;
-        for (line, named) in upward_arrows(room.to_str().unwrap(), &fs::read_to_string(&file).unwrap())
+        for (line, named) in
+            upward_arrows(room.to_str().unwrap(), &fs::read_to_string(&file).unwrap())
         {
-            faults.push(format!("src/{}:{line} imports from {named}", inside.display()));
+            faults.push(format!(
+                "src/{}:{line} imports from {named}",
+                inside.display()
+            ));
         }
     }
     assert!(read > 0, "no file of any room was read");
-    assert!(faults.is_empty(), "arrows that point up:\n{}", faults.join("\n"));
+    assert!(
+        faults.is_empty(),
+        "arrows that point up:\n{}",
+        faults.join("\n")
+    );
 }
 
 #[test]
@@ -101,7 +132,10 @@ fn an_arrow_that_points_up_is_found_in_every_way_to_write_it() {
         "pub(crate) use crate::drain;",
     ] {
         let found = upward_arrows("relay", up);
-        assert!(matches!(&found[..], [(_, room)] if room == "drain"), "{up}: {found:?}");
+        assert!(
+            matches!(&found[..], [(_, room)] if room == "drain"),
+            "{up}: {found:?}"
+        );
     }
     for fine in [
         "use crate::net::bind;",

@@ -8,6 +8,8 @@ mod harness;
 
 mod drain_ends_early;
 mod drain_mixed;
+mod drain_refuses;
+mod drain_websocket;
 mod faults;
 mod house;
 mod http_rules;

@@ -73,7 +73,10 @@ impl Plan {
             stall_one_in: random.u32(8..64),
         };
         // At most one side waits for the other.
-        [plan(Part::Client, waits == 0), plan(Part::Agent, waits == 1)]
+        [
+            plan(Part::Client, waits == 0),
+            plan(Part::Agent, waits == 1),
+        ]
     }
 
     fn says_in_full(&self, account: &Account) -> bool {
@@ -138,7 +141,11 @@ async fn play(mut stream: TcpStream, plan: &Plan) -> Account {
     if spoken.resets {
         stream.set_zero_linger().unwrap();
     }
-    Account { said: spoken.said, broken: spoken.broken, ..account }
+    Account {
+        said: spoken.said,
+        broken: spoken.broken,
+        ..account
+    }
 }
 
 /// What became of a side's words.
@@ -243,14 +250,20 @@ fn judge(plans: &[Plan; 2], accounts: &[Account; 2]) -> Result<(), String> {
             return Err(format!("the {who:?} heard a wrong byte at {at}"));
         }
         if account.heard > other.said {
-            return Err(format!("the {who:?} heard {} of {} bytes", account.heard, other.said));
+            return Err(format!(
+                "the {who:?} heard {} of {} bytes",
+                account.heard, other.said
+            ));
         }
         if plans.iter().all(|plan| plan.ending != Ending::Reset) {
             if !plan.says_in_full(account) {
                 return Err(format!("the {who:?} could say only {}", account.said));
             }
             if account.heard != other.said {
-                return Err(format!("the {who:?} heard {} of {}", account.heard, other.said));
+                return Err(format!(
+                    "the {who:?} heard {} of {}",
+                    account.heard, other.said
+                ));
             }
             if account.end != Some(End::Fin) {
                 return Err(format!("the {who:?} heard the end {:?}", account.end));
@@ -270,7 +283,9 @@ fn playing_agent(accounts: mpsc::UnboundedSender<(u64, Account)>) -> Agent {
     Agent::start(move |_, mut stream| {
         let accounts = accounts.clone();
         async move {
-            let Ok(seed) = stream.read_u64().await else { return };
+            let Ok(seed) = stream.read_u64().await else {
+                return;
+            };
             let account = play(stream, &Plan::both(seed)[1]).await;
             let _ = accounts.send((seed, account));
         }
@@ -278,9 +293,14 @@ fn playing_agent(accounts: mpsc::UnboundedSender<(u64, Account)>) -> Agent {
 }
 
 async fn play_client(addr: SocketAddr, seed: u64) -> Account {
-    let mut stream = TcpStream::connect(addr).await.expect("the proxy takes the connection");
+    let mut stream = TcpStream::connect(addr)
+        .await
+        .expect("the proxy takes the connection");
     stream.set_nodelay(true).unwrap();
-    stream.write_u64(seed).await.expect("the first bytes go out");
+    stream
+        .write_u64(seed)
+        .await
+        .expect("the first bytes go out");
     play(stream, &Plan::both(seed)[0]).await
 }
 
@@ -314,7 +334,9 @@ async fn every_byte_arrives_whatever_the_stalls_and_ends() {
             }
         })
         .await;
-        let Some(other) = heard.insert(session, account.clone()) else { continue };
+        let Some(other) = heard.insert(session, account.clone()) else {
+            continue;
+        };
         let mut both: [Account; 2] = [account, other];
         both.sort_by_key(|account| account.part as u8);
         let plans = Plan::both(session);
@@ -341,7 +363,9 @@ async fn session() -> (Proxy, Agent, Wire, Wire) {
     });
     let proxy = Proxy::tcp(agent.addr).start().await;
     let client = Wire::connect(proxy.addr("raw")).await.unwrap();
-    let at_agent = within(10, "the connection at the agent", wires.recv()).await.unwrap();
+    let at_agent = within(10, "the connection at the agent", wires.recv())
+        .await
+        .unwrap();
     (proxy, agent, client, at_agent)
 }
 
@@ -352,7 +376,10 @@ async fn a_half_close_leaves_the_other_direction_open() {
     client.finish().await;
     let heard = within(10, "the client's end", agent.to_end()).await;
     assert_eq!(heard, (b"question".to_vec(), End::Fin));
-    assert!(client.stays_silent(Duration::from_millis(100)).await, "ended with the question");
+    assert!(
+        client.stays_silent(Duration::from_millis(100)).await,
+        "ended with the question"
+    );
     agent.send("answer").await.unwrap();
     agent.finish().await;
     let heard = within(10, "the agent's end", client.to_end()).await;
@@ -363,7 +390,10 @@ async fn a_half_close_leaves_the_other_direction_open() {
 async fn an_agent_that_ends_first_can_still_be_spoken_to() {
     let (_proxy, _agent, mut client, mut agent) = session().await;
     agent.finish().await;
-    assert_eq!(within(10, "the agent's end", client.to_end()).await, (vec![], End::Fin));
+    assert_eq!(
+        within(10, "the agent's end", client.to_end()).await,
+        (vec![], End::Fin)
+    );
     client.send("last words").await.unwrap();
     client.finish().await;
     let heard = within(10, "the client's end", agent.to_end()).await;
@@ -376,7 +406,10 @@ async fn a_reset_by_the_client_reaches_the_agent_as_reset() {
     client.send("half a").await.unwrap();
     within(10, "the bytes", agent.exactly(6)).await.unwrap();
     client.reset();
-    assert_eq!(within(10, "the reset", agent.to_end()).await, (vec![], End::Reset));
+    assert_eq!(
+        within(10, "the reset", agent.to_end()).await,
+        (vec![], End::Reset)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -385,7 +418,10 @@ async fn a_reset_by_the_agent_reaches_the_client_as_reset() {
     agent.send("half a").await.unwrap();
     within(10, "the bytes", client.exactly(6)).await.unwrap();
     agent.reset();
-    assert_eq!(within(10, "the reset", client.to_end()).await, (vec![], End::Reset));
+    assert_eq!(
+        within(10, "the reset", client.to_end()).await,
+        (vec![], End::Reset)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -33,12 +33,21 @@ pub struct Frame {
 impl Frame {
     /// A frame that is a whole message, or a control frame.
     pub fn new(opcode: u8, payload: impl Into<Vec<u8>>) -> Frame {
-        Frame { last: true, reserved: 0, opcode, masked: false, payload: payload.into() }
+        Frame {
+            last: true,
+            reserved: 0,
+            opcode,
+            masked: false,
+            payload: payload.into(),
+        }
     }
 
     /// A frame with more of its message to follow.
     pub fn part(opcode: u8, payload: impl Into<Vec<u8>>) -> Frame {
-        Frame { last: false, ..Frame::new(opcode, payload) }
+        Frame {
+            last: false,
+            ..Frame::new(opcode, payload)
+        }
     }
 
     /// A Close with a code.
@@ -49,11 +58,6 @@ impl Frame {
     /// The code of a Close.
     pub fn close_code(&self) -> Option<u16> {
         Some(u16::from_be_bytes(self.payload.get(..2)?.try_into().ok()?))
-    }
-
-    /// Whether it is a Close, Ping or Pong.
-    pub fn is_control(&self) -> bool {
-        self.opcode >= CLOSE
     }
 
     /// The bytes as an agent sends them.
@@ -82,7 +86,12 @@ impl Frame {
             }
         }
         let key = key.inspect(|key| bytes.extend(key)).unwrap_or_default();
-        bytes.extend(self.payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+        bytes.extend(
+            self.payload
+                .iter()
+                .zip(key.iter().cycle())
+                .map(|(byte, key)| byte ^ key),
+        );
         bytes
     }
 
@@ -90,7 +99,10 @@ impl Frame {
     fn take(bytes: &mut Vec<u8>) -> Option<Frame> {
         let (&first, &second) = (bytes.first()?, bytes.get(1)?);
         let (length, mut at) = match second & 0x7f {
-            126 => (u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)), 4),
+            126 => (
+                u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)),
+                4,
+            ),
             127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?), 10),
             short => (u64::from(short), 2),
         };
@@ -105,7 +117,13 @@ impl Frame {
         let payload = payload.map(|(byte, key)| byte ^ key).collect();
         bytes.drain(..end);
         let (last, reserved) = (first & 0x80 != 0, first >> 4 & 0x7);
-        Some(Frame { last, reserved, opcode: first & 0xf, masked, payload })
+        Some(Frame {
+            last,
+            reserved,
+            opcode: first & 0xf,
+            masked,
+            payload,
+        })
     }
 
     /// The next frame of a connection; nothing, if it ends first. Cancel safe.

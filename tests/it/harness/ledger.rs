@@ -17,7 +17,9 @@ pub fn message(number: u64) -> String {
 
 /// The number of a message.
 pub fn number(message: &[u8]) -> u64 {
-    let digits = message.get(..8).and_then(|digits| std::str::from_utf8(digits).ok());
+    let digits = message
+        .get(..8)
+        .and_then(|digits| std::str::from_utf8(digits).ok());
     let number = digits.and_then(|digits| digits.parse().ok());
     number.unwrap_or_else(|| panic!("not one of our messages: {message:?}"))
 }
@@ -56,7 +58,10 @@ impl Side {
             return Err(format!("message {} came after {}", pair[1], pair[0]));
         }
         if let Some(last) = self.received.last().filter(|last| **last > sender.sent) {
-            return Err(format!("message {last} came, but only {} were sent", sender.sent));
+            return Err(format!(
+                "message {last} came, but only {} were sent",
+                sender.sent
+            ));
         }
         Ok(sender.sent.saturating_sub(self.received.len() as u64))
     }
@@ -85,17 +90,17 @@ impl Ledger {
     /// [`super::within`].
     pub async fn sides(&self, names: &[String]) -> HashMap<String, Side> {
         let mut sides = self.0.subscribe();
-        let sides = sides.wait_for(|sides| names.iter().all(|name| sides.contains_key(name))).await;
+        let sides = sides
+            .wait_for(|sides| names.iter().all(|name| sides.contains_key(name)))
+            .await;
         sides.expect("this holds a sender").clone()
     }
 
     /// The side of a session, once it has ended. Unbounded: wrap it in [`super::within`].
     pub async fn side(&self, name: &str) -> Side {
-        self.sides(&[name.to_owned()]).await.remove(name).expect("asked for")
-    }
-
-    /// How many sessions have ended.
-    pub fn len(&self) -> usize {
-        self.0.borrow().len()
+        self.sides(&[name.to_owned()])
+            .await
+            .remove(name)
+            .expect("asked for")
     }
 }

@@ -25,10 +25,16 @@ impl Log {
     pub fn follow(source: impl Read + Send + 'static) -> Log {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (told, progress) = watch::channel(Progress::default());
-        let log = Log { lines: lines.clone(), progress };
+        let log = Log {
+            lines: lines.clone(),
+            progress,
+        };
         std::thread::spawn(move || {
             for line in BufReader::new(source).split(b'\n').map_while(Result::ok) {
-                lines.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
+                lines
+                    .lock()
+                    .unwrap()
+                    .push(String::from_utf8_lossy(&line).into_owned());
                 told.send_modify(|progress| progress.lines += 1);
             }
             told.send_modify(|progress| progress.ended = true);
@@ -43,12 +49,18 @@ impl Log {
 
     /// All lines so far that are events, oldest first.
     pub fn events(&self) -> Vec<Event> {
-        self.lines().iter().filter_map(|line| Event::parse(line)).collect()
+        self.lines()
+            .iter()
+            .filter_map(|line| Event::parse(line))
+            .collect()
     }
 
     /// All lines so far that parse as JSON of any shape.
     pub fn json(&self) -> Vec<Value> {
-        self.lines().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        self.lines()
+            .iter()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 
     /// What `find` makes of the log, as soon as it makes anything of it; nothing, if the log ends
@@ -75,7 +87,9 @@ impl Log {
 
 impl fmt::Display for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.lines().iter().try_for_each(|line| writeln!(f, "  {line}"))
+        self.lines()
+            .iter()
+            .try_for_each(|line| writeln!(f, "  {line}"))
     }
 }
 

@@ -57,9 +57,14 @@ impl Scrape {
         labels: &'a [(&'a str, &'a str)],
     ) -> impl Iterator<Item = &'a Sample> {
         let carries = move |sample: &&Sample| {
-            labels.iter().all(|(name, value)| sample.labels.get(*name).is_some_and(|v| v == value))
+            labels
+                .iter()
+                .all(|(name, value)| sample.labels.get(*name).is_some_and(|v| v == value))
         };
-        self.samples.iter().filter(move |sample| sample.name == name).filter(carries)
+        self.samples
+            .iter()
+            .filter(move |sample| sample.name == name)
+            .filter(carries)
     }
 
     /// Sessions open now, of a kind or, for `""`, of any.
@@ -72,8 +77,12 @@ impl Scrape {
 
     /// The phase whose value is 1.
     pub fn phase(&self) -> String {
-        let current = self.matching("lameduck_phase", &[]).filter(|sample| sample.value == 1.0);
-        let phases: Vec<&str> = current.map(|sample| sample.labels["phase"].as_str()).collect();
+        let current = self
+            .matching("lameduck_phase", &[])
+            .filter(|sample| sample.value == 1.0);
+        let phases: Vec<&str> = current
+            .map(|sample| sample.labels["phase"].as_str())
+            .collect();
         assert_eq!(phases.len(), 1, "one phase is current, not {phases:?}");
         phases[0].to_owned()
     }
@@ -81,11 +90,18 @@ impl Scrape {
     /// `opened = open + ended`, per listener and kind; says where it does not hold.
     pub fn check_balance(&self) -> Result<(), String> {
         let mut ledgers: BTreeMap<(String, String), [f64; 3]> = BTreeMap::new();
-        let columns =
-            ["sessions_opened_total", "sessions_open", "sessions_ended_total"].into_iter();
+        let columns = [
+            "sessions_opened_total",
+            "sessions_open",
+            "sessions_ended_total",
+        ]
+        .into_iter();
         for (column, name) in columns.enumerate() {
             for sample in self.matching(&format!("lameduck_{name}"), &[]) {
-                let key = (sample.labels["listener"].clone(), sample.labels["kind"].clone());
+                let key = (
+                    sample.labels["listener"].clone(),
+                    sample.labels["kind"].clone(),
+                );
                 ledgers.entry(key).or_default()[column] += sample.value;
             }
         }
@@ -103,15 +119,31 @@ impl Scrape {
 impl Sample {
     fn parse(line: &str) -> Sample {
         let (series, value) = line.rsplit_once(' ').expect("a series and its value");
-        let value = value.parse().unwrap_or_else(|_| panic!("not a value in {line:?}"));
+        let value = value
+            .parse()
+            .unwrap_or_else(|_| panic!("not a value in {line:?}"));
         let Some((name, labels)) = series.split_once('{') else {
-            return Sample { name: series.trim().to_owned(), labels: BTreeMap::new(), value };
+            return Sample {
+                name: series.trim().to_owned(),
+                labels: BTreeMap::new(),
+                value,
+            };
         };
         let labels = labels.strip_suffix('}').expect("a closing brace");
-        let pairs = labels.split("\",").filter(|pair| !pair.is_empty()).map(|pair| {
-            let (name, value) = pair.split_once("=\"").expect("a label");
-            (name.trim().to_owned(), value.trim_end_matches('"').to_owned())
-        });
-        Sample { name: name.to_owned(), labels: pairs.collect(), value }
+        let pairs = labels
+            .split("\",")
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| {
+                let (name, value) = pair.split_once("=\"").expect("a label");
+                (
+                    name.trim().to_owned(),
+                    value.trim_end_matches('"').to_owned(),
+                )
+            });
+        Sample {
+            name: name.to_owned(),
+            labels: pairs.collect(),
+            value,
+        }
     }
 }

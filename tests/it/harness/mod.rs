@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod patience;
 pub mod proxy;
 pub mod python;
+mod self_check;
 pub mod wire;
 
 pub use patience::{patience, within};

@@ -8,8 +8,11 @@ use std::time::Duration;
 pub fn patience(limit: Duration) -> Duration {
     static FACTOR: OnceLock<f64> = OnceLock::new();
     let factor = *FACTOR.get_or_init(|| {
-        let Ok(text) = std::env::var("LAMEDUCK_TEST_PATIENCE") else { return 1.0 };
-        text.parse().expect("LAMEDUCK_TEST_PATIENCE is a factor, such as 3 or 0.5")
+        let Ok(text) = std::env::var("LAMEDUCK_TEST_PATIENCE") else {
+            return 1.0;
+        };
+        text.parse()
+            .expect("LAMEDUCK_TEST_PATIENCE is a factor, such as 3 or 0.5")
     });
     limit.mul_f64(factor)
 }

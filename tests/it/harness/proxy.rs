@@ -73,14 +73,20 @@ impl Proxy {
 
     /// Where the listener of this name is bound.
     pub fn addr(&self, listener: &str) -> SocketAddr {
-        self.bound(listener).unwrap_or_else(|| panic!("no listener {listener} in the log"))
+        self.bound(listener)
+            .unwrap_or_else(|| panic!("no listener {listener} in the log"))
     }
 
     fn bound(&self, listener: &str) -> Option<SocketAddr> {
-        let named = |e: &Event| {
-            e.message == "listening" && e.text("listener").as_deref() == Some(listener)
-        };
-        self.log.events().into_iter().find(named)?.text("addr")?.parse().ok()
+        let named =
+            |e: &Event| e.message == "listening" && e.text("listener").as_deref() == Some(listener);
+        self.log
+            .events()
+            .into_iter()
+            .find(named)?
+            .text("addr")?
+            .parse()
+            .ok()
     }
 
     /// Where health and metrics answer.
@@ -88,20 +94,21 @@ impl Proxy {
         self.announced("health listening")
     }
 
-    /// Where the control API answers.
-    pub fn admin(&self) -> SocketAddr {
-        self.announced("admin listening")
-    }
-
     fn announced(&self, message: &str) -> SocketAddr {
         let event = self.log.events().into_iter().find(|e| e.message == message);
-        event.and_then(|e| e.text("addr")?.parse().ok()).unwrap_or_else(|| panic!("no {message}"))
+        event
+            .and_then(|e| e.text("addr")?.parse().ok())
+            .unwrap_or_else(|| panic!("no {message}"))
     }
 
     /// The first event with this message.
     pub async fn event(&self, message: &str) -> Event {
-        let find = self.log.find(|log| log.events().into_iter().find(|e| e.message == message));
-        within(SOON, message, find).await.unwrap_or_else(|| panic!("ended without {message:?}"))
+        let find = self
+            .log
+            .find(|log| log.events().into_iter().find(|e| e.message == message));
+        within(SOON, message, find)
+            .await
+            .unwrap_or_else(|| panic!("ended without {message:?}"))
     }
 
     /// Waits until the proxy is, or has been, in a phase.
@@ -113,7 +120,9 @@ impl Proxy {
     pub async fn phase_within(&self, limit: u64, phase: &str) -> Event {
         let is = |e: &Event| e.message == "phase" && e.text("phase").as_deref() == Some(phase);
         let find = self.log.find(|log| log.events().into_iter().find(is));
-        within(limit, phase, find).await.unwrap_or_else(|| panic!("ended without being {phase}"))
+        within(limit, phase, find)
+            .await
+            .unwrap_or_else(|| panic!("ended without being {phase}"))
     }
 
     /// Whether a phase has been logged already.
@@ -134,11 +143,6 @@ impl Proxy {
         now
     }
 
-    /// How the process ended, if it has.
-    pub fn exited(&self) -> Option<Exit> {
-        *self.exit.borrow()
-    }
-
     /// Waits for the end of the process and of its log.
     pub async fn exit_within(&self, limit: u64) -> Exit {
         let mut exit = self.exit.clone();
@@ -153,7 +157,8 @@ impl Proxy {
     /// `GET` on the health listener.
     pub async fn ask_health(&self, path: &str) -> std::io::Result<Response> {
         let mut wire = Wire::connect(self.health()).await?;
-        wire.request("GET", path, &[("connection", "close")], b"").await
+        wire.request("GET", path, &[("connection", "close")], b"")
+            .await
     }
 
     /// All metrics now.
@@ -180,7 +185,11 @@ impl Proxy {
 
     /// The drain report, from its line in the log.
     pub fn report(&self) -> Value {
-        let report = self.log.events().into_iter().find(|e| e.message == "drain report");
+        let report = self
+            .log
+            .events()
+            .into_iter()
+            .find(|e| e.message == "drain report");
         let report = report.expect("a drain report in the log");
         let unfold = |value: Value| match &value {
             // The report may be one field of JSON text.
@@ -189,14 +198,23 @@ impl Proxy {
             }
             _ => value,
         };
-        Value::Object(report.fields.into_iter().map(|(k, v)| (k, unfold(v))).collect())
+        Value::Object(
+            report
+                .fields
+                .into_iter()
+                .map(|(k, v)| (k, unfold(v)))
+                .collect(),
+        )
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- the log of the proxy (pid {}):\n{}---", self.pid, self.log);
+            eprintln!(
+                "--- the log of the proxy (pid {}):\n{}---",
+                self.pid, self.log
+            );
         }
         self.signal(Signal::KILL);
     }
@@ -252,7 +270,8 @@ impl Builder {
 
     /// A drain that does not wait for arrivals to end, for tests of what comes after that.
     pub fn brief_lame_duck(self) -> Builder {
-        self.drain("lame_duck_min", "\"0s\"").drain("lame_duck_quiet", "\"100ms\"")
+        self.drain("lame_duck_min", "\"0s\"")
+            .drain("lame_duck_quiet", "\"100ms\"")
     }
 
     /// The text of the configuration file, instead of the one that the other calls make.
@@ -263,7 +282,8 @@ impl Builder {
 
     /// Adds arguments behind `run` (and, if there are listeners, `-c FILE`).
     pub fn arguments(mut self, arguments: &[&str]) -> Builder {
-        self.arguments.extend(arguments.iter().map(|a| (*a).to_owned()));
+        self.arguments
+            .extend(arguments.iter().map(|a| (*a).to_owned()));
         self
     }
 
@@ -311,9 +331,19 @@ impl Builder {
         let (told, exit) = watch::channel(None);
         std::thread::spawn(move || {
             let status: ExitStatus = child.wait().expect("a child can be waited for");
-            told.send_replace(Some(Exit { code: status.code(), at: Instant::now() }));
+            told.send_replace(Some(Exit {
+                code: status.code(),
+                at: Instant::now(),
+            }));
         });
-        Proxy { process, pid, log, stdout, exit, _files: files }
+        Proxy {
+            process,
+            pid,
+            log,
+            stdout,
+            exit,
+            _files: files,
+        }
     }
 
     fn command(&self, files: &TempDir) -> Command {
@@ -322,7 +352,11 @@ impl Builder {
             None => Command::new(binary),
             Some(limit) => {
                 let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\""), binary]);
+                shell.args([
+                    "-c",
+                    &format!("ulimit -n {limit}; exec \"$0\" \"$@\""),
+                    binary,
+                ]);
                 shell
             }
         };

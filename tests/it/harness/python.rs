@@ -56,7 +56,12 @@ impl PythonAgent {
         let port = within(20, "the Python agent's port", port).await;
         let port = port.unwrap_or_else(|| panic!("the Python agent ended:\n{errors}"));
         let addr = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
-        Some(PythonAgent { addr, child, sessions, errors })
+        Some(PythonAgent {
+            addr,
+            child,
+            sessions,
+            errors,
+        })
     }
 
     /// The sides of all these sessions, once they have ended. Unbounded: wrap it in
@@ -67,7 +72,10 @@ impl PythonAgent {
                 return None;
             }
             let sides: HashMap<String, Side> = log.json().iter().filter_map(side).collect();
-            names.iter().all(|name| sides.contains_key(name)).then_some(sides)
+            names
+                .iter()
+                .all(|name| sides.contains_key(name))
+                .then_some(sides)
         };
         let sides = self.sessions.find(all).await;
         sides.unwrap_or_else(|| panic!("the Python agent ended:\n{}", self.errors))
@@ -79,9 +87,20 @@ fn side(line: &Value) -> Option<(String, Side)> {
     let code = line["close"].as_u64();
     let side = Side {
         sent: line["sent"].as_u64()?,
-        received: line["received"].as_array()?.iter().filter_map(Value::as_u64).collect(),
-        close: code.map(|code| Close { code: code as u16, at: Instant::now() }),
-        end: Some(if line["clean"].as_bool()? { End::Fin } else { End::Reset }),
+        received: line["received"]
+            .as_array()?
+            .iter()
+            .filter_map(Value::as_u64)
+            .collect(),
+        close: code.map(|code| Close {
+            code: code as u16,
+            at: Instant::now(),
+        }),
+        end: Some(if line["clean"].as_bool()? {
+            End::Fin
+        } else {
+            End::Reset
+        }),
         ..Side::default()
     };
     Some((name, side))

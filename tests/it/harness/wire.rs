@@ -85,28 +85,45 @@ impl Head {
             let (name, value) = line.split_once(':').unwrap_or((line, ""));
             (name.trim().to_lowercase(), value.trim().to_owned())
         });
-        Head { first, fields: fields.collect() }
+        Head {
+            first,
+            fields: fields.collect(),
+        }
     }
 
     /// The value of the first field of that name.
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.fields
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The values of all fields of that name.
     pub fn all(&self, name: &str) -> Vec<&str> {
-        self.fields.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).collect()
+        self.fields
+            .iter()
+            .filter(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     /// Whether a comma-separated field lists a token.
     pub fn lists(&self, name: &str, token: &str) -> bool {
-        let has = |value: &&str| value.split(',').any(|t| t.trim().eq_ignore_ascii_case(token));
+        let has = |value: &&str| {
+            value
+                .split(',')
+                .any(|t| t.trim().eq_ignore_ascii_case(token))
+        };
         self.all(name).iter().any(has)
     }
 
     /// The status code of a response, 0 of anything else.
     pub fn status(&self) -> u16 {
-        let code = self.first.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
+        let code = self
+            .first
+            .strip_prefix("HTTP/1.")
+            .and_then(|rest| rest.get(2..5));
         code.and_then(|code| code.parse().ok()).unwrap_or(0)
     }
 }
@@ -120,7 +137,11 @@ impl Wire {
     /// Takes over a connection.
     pub fn new(stream: TcpStream) -> Wire {
         let _ = stream.set_nodelay(true);
-        Wire { stream, ahead: Vec::new(), end: None }
+        Wire {
+            stream,
+            ahead: Vec::new(),
+            end: None,
+        }
     }
 
     /// Writes all of it.
@@ -187,9 +208,14 @@ impl Wire {
 
     /// The body of a request with this head.
     pub async fn request_body(&mut self, head: &Head) -> Body {
-        let framed = head.field("transfer-encoding").or(head.field("content-length"));
+        let framed = head
+            .field("transfer-encoding")
+            .or(head.field("content-length"));
         match framed {
-            None => Body { whole: true, ..Body::default() },
+            None => Body {
+                whole: true,
+                ..Body::default()
+            },
             Some(_) => self.body(head).await,
         }
     }
@@ -208,18 +234,31 @@ impl Wire {
         if let Some(length) = head.field("content-length") {
             let length = length.parse().expect("a content length");
             return match self.exactly(length).await {
-                Some(bytes) => Body { bytes, whole: true, ..Body::default() },
-                None => Body { bytes: std::mem::take(&mut self.ahead), ..Body::default() },
+                Some(bytes) => Body {
+                    bytes,
+                    whole: true,
+                    ..Body::default()
+                },
+                None => Body {
+                    bytes: std::mem::take(&mut self.ahead),
+                    ..Body::default()
+                },
             };
         }
         let (bytes, end) = self.to_end().await;
-        Body { bytes, whole: end == End::Fin, ..Body::default() }
+        Body {
+            bytes,
+            whole: end == End::Fin,
+            ..Body::default()
+        }
     }
 
     async fn chunked(&mut self) -> Body {
         let mut body = Body::default();
         loop {
-            let Some(line) = self.until(b"\r\n").await else { return body };
+            let Some(line) = self.until(b"\r\n").await else {
+                return body;
+            };
             let size = String::from_utf8_lossy(&line);
             let size = size.trim().split(';').next().unwrap_or_default().to_owned();
             let size = usize::from_str_radix(&size, 16).expect("a chunk size");
@@ -238,7 +277,8 @@ impl Wire {
                 body.whole = true;
                 break;
             };
-            body.trailers.push((name.trim().to_lowercase(), value.trim().to_owned()));
+            body.trailers
+                .push((name.trim().to_lowercase(), value.trim().to_owned()));
         }
         body
     }
@@ -260,7 +300,10 @@ impl Wire {
             }
             let empty = method == "HEAD" || matches!(status, 101 | 204 | 304);
             let body = match empty {
-                true => Body { whole: true, ..Body::default() },
+                true => Body {
+                    whole: true,
+                    ..Body::default()
+                },
                 false => self.body(&head).await,
             };
             return Ok(Response { status, head, body });

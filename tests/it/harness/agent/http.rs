@@ -9,7 +9,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 
@@ -30,8 +30,6 @@ pub struct HttpAgent {
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// The method.
-    pub method: Method,
     /// Path and query.
     pub path: String,
 }
@@ -66,7 +64,10 @@ impl HttpAgent {
     /// Waits until so many requests have come whose path begins like this. Unbounded.
     pub async fn has_seen(&self, count: usize, path: &str) {
         let enough = |seen: &Vec<Seen>| {
-            seen.iter().filter(|request| request.path.starts_with(path)).count() >= count
+            seen.iter()
+                .filter(|request| request.path.starts_with(path))
+                .count()
+                >= count
         };
         let _ = self.requests.subscribe().wait_for(enough).await;
     }
@@ -77,8 +78,7 @@ async fn answer(
     seen: watch::Sender<Vec<Seen>>,
 ) -> Result<Answer, Infallible> {
     let path = request.uri().to_string();
-    let method = request.method().clone();
-    seen.send_modify(|seen| seen.push(Seen { method: method.clone(), path: path.clone() }));
+    seen.send_modify(|seen| seen.push(Seen { path: path.clone() }));
     let number = |key| parameter(&path, key);
     if request.headers().contains_key("upgrade") {
         return Ok(with_status(StatusCode::FORBIDDEN, full("no upgrades here")));
@@ -112,10 +112,14 @@ fn events(every: u64, count: Option<u64>) -> Answer {
     let events = stream::unfold((0, pace), move |(number, mut pace)| async move {
         pace.tick().await;
         let event = format!("id: {number}\ndata: event {number}\n\n");
-        count.is_none_or(|count| number < count).then_some((event, (number + 1, pace)))
+        count
+            .is_none_or(|count| number < count)
+            .then_some((event, (number + 1, pace)))
     });
     let mut answer = Response::new(streamed(events));
-    answer.headers_mut().insert("content-type", "text/event-stream".parse().unwrap());
+    answer
+        .headers_mut()
+        .insert("content-type", "text/event-stream".parse().unwrap());
     answer
 }
 
@@ -126,7 +130,9 @@ fn full(bytes: impl Into<Bytes>) -> BoxBody<Bytes, Infallible> {
 fn streamed(
     parts: impl stream::Stream<Item = String> + Send + Sync + 'static,
 ) -> BoxBody<Bytes, Infallible> {
-    BodyExt::boxed(StreamBody::new(parts.map(|part| Ok(Frame::data(Bytes::from(part))))))
+    BodyExt::boxed(StreamBody::new(
+        parts.map(|part| Ok(Frame::data(Bytes::from(part)))),
+    ))
 }
 
 fn with_status(status: StatusCode, body: BoxBody<Bytes, Infallible>) -> Answer {

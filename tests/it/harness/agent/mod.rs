@@ -7,7 +7,7 @@ pub mod websocket;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
@@ -15,10 +15,12 @@ use tokio::task::JoinHandle;
 use super::wire::Wire;
 
 /// A listening agent; it ends when dropped, and so do its connections.
+///
+/// What panics in it brings the test down when it is dropped.
 pub struct Agent {
     /// Where it listens.
     pub addr: SocketAddr,
-    connections: Arc<AtomicUsize>,
+    panicked: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
@@ -61,17 +63,28 @@ impl Agent {
     {
         let listener = vacancy.listen();
         let addr = listener.local_addr().unwrap();
-        let connections = Arc::new(AtomicUsize::new(0));
-        let accepted = connections.clone();
+        let panicked = Arc::new(AtomicBool::new(false));
+        let failed = panicked.clone();
         let task = tokio::spawn(async move {
             let mut sessions = tokio::task::JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                let _ = stream.set_nodelay(true);
-                sessions.spawn(serve(accepted.fetch_add(1, Ordering::SeqCst), stream));
-                while sessions.try_join_next().is_some() {}
+            let mut numbers = 0..;
+            loop {
+                tokio::select! {
+                    Ok((stream, _)) = listener.accept() => {
+                        let _ = stream.set_nodelay(true);
+                        sessions.spawn(serve(numbers.next().expect("endless"), stream));
+                    }
+                    Some(Err(error)) = sessions.join_next() => {
+                        failed.fetch_or(error.is_panic(), Ordering::SeqCst);
+                    }
+                }
             }
         });
-        Agent { addr, connections, task }
+        Agent {
+            addr,
+            panicked,
+            task,
+        }
     }
 
     /// An agent that follows a script over the raw bytes.
@@ -82,21 +95,21 @@ impl Agent {
     {
         Agent::start(move |number, stream| serve(number, Wire::new(stream)))
     }
-
-    /// How many connections have come.
-    pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
-    }
 }
 
 impl Drop for Agent {
     fn drop(&mut self) {
         self.task.abort();
+        if self.panicked.load(Ordering::SeqCst) && !std::thread::panicking() {
+            panic!("the agent's part of the test has panicked");
+        }
     }
 }
 
 /// The number behind `key=` in the query of a path.
 pub fn parameter(path: &str, key: &str) -> Option<u64> {
     let (_, query) = path.split_once('?')?;
-    query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('=')?.parse().ok())
+    query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix(key)?.strip_prefix('=')?.parse().ok())
 }

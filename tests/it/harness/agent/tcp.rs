@@ -35,14 +35,15 @@ impl TcpAgent {
 async fn serve(stream: TcpStream, ledger: Ledger) {
     let mut wire = Wire::new(stream);
     // A connection without a byte is a probe.
-    let Some(first) = wire.until(b"\n").await else { return };
+    let Some(first) = wire.until(b"\n").await else {
+        return;
+    };
     let path = String::from_utf8_lossy(&first).trim().to_owned();
     let name = path.split(['/', '?']).nth(2).unwrap_or_default().to_owned();
     let mut side = Side::default();
     let echo = path.starts_with("/echo/");
-    let mut pace = parameter(&path, "every").map(|ms| {
-        tokio::time::interval(Duration::from_millis(ms))
-    });
+    let mut pace =
+        parameter(&path, "every").map(|ms| tokio::time::interval(Duration::from_millis(ms)));
     loop {
         tokio::select! {
             _ = async { pace.as_mut().unwrap().tick().await }, if pace.is_some() => {
@@ -61,7 +62,10 @@ async fn serve(stream: TcpStream, ledger: Ledger) {
         }
     }
     if !wire.ahead.is_empty() {
-        side.faults.push(format!("agent: the stream ended within a line: {:?}", wire.ahead));
+        side.faults.push(format!(
+            "agent: the stream ended within a line: {:?}",
+            wire.ahead
+        ));
     }
     side.end = wire.end;
     side.ended_at = Some(Instant::now());

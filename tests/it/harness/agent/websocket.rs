@@ -42,7 +42,9 @@ async fn serve(stream: TcpStream, ledger: Ledger) {
         path = request.uri().to_string();
         Ok(response)
     };
-    let Ok(socket) = tokio_tungstenite::accept_hdr_async(stream, note).await else { return };
+    let Ok(socket) = tokio_tungstenite::accept_hdr_async(stream, note).await else {
+        return;
+    };
     let name = path.split(['/', '?']).nth(2).unwrap_or_default().to_owned();
     let side = converse(socket, &path).await;
     ledger.enter(&name, side);
@@ -52,9 +54,8 @@ async fn converse(mut socket: WebSocketStream<TcpStream>, path: &str) -> Side {
     let mut side = Side::default();
     let echo = path.starts_with("/echo/");
     let parts = parameter(path, "parts").is_some();
-    let mut pace = parameter(path, "every").map(|ms| {
-        tokio::time::interval(Duration::from_millis(ms))
-    });
+    let mut pace =
+        parameter(path, "every").map(|ms| tokio::time::interval(Duration::from_millis(ms)));
     loop {
         let received = tokio::select! {
             _ = async { pace.as_mut().unwrap().tick().await }, if pace.is_some() => {
@@ -75,7 +76,10 @@ async fn converse(mut socket: WebSocketStream<TcpStream>, path: &str) -> Side {
         match received {
             Some(Ok(Message::Close(close))) => {
                 let code = close.map_or(1005, |close| close.code.into());
-                side.close = Some(Close { code, at: Instant::now() });
+                side.close = Some(Close {
+                    code,
+                    at: Instant::now(),
+                });
                 pace = None;
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
@@ -101,19 +105,22 @@ async fn converse(mut socket: WebSocketStream<TcpStream>, path: &str) -> Side {
 }
 
 /// Sends a message as three frames, each in a write of its own, with a Ping inside.
-async fn send_in_parts(
-    socket: &mut WebSocketStream<TcpStream>,
-    text: String,
-) -> Result<(), Error> {
+async fn send_in_parts(socket: &mut WebSocketStream<TcpStream>, text: String) -> Result<(), Error> {
     let bytes = text.into_bytes();
     let third = bytes.len() / 3;
     let frame = |bytes: &[u8], opcode, last| {
         Message::Frame(Frame::message(bytes.to_vec(), OpCode::Data(opcode), last))
     };
-    socket.send(frame(&bytes[..third], Data::Text, false)).await?;
+    socket
+        .send(frame(&bytes[..third], Data::Text, false))
+        .await?;
     tokio::task::yield_now().await;
-    socket.send(frame(&bytes[third..2 * third], Data::Continue, false)).await?;
+    socket
+        .send(frame(&bytes[third..2 * third], Data::Continue, false))
+        .await?;
     socket.send(Message::Ping(Default::default())).await?;
     tokio::task::yield_now().await;
-    socket.send(frame(&bytes[2 * third..], Data::Continue, true)).await
+    socket
+        .send(frame(&bytes[2 * third..], Data::Continue, true))
+        .await
 }

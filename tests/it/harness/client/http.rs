@@ -28,7 +28,9 @@ pub async fn poll(addr: SocketAddr, every: Duration, balancer: View) -> PollReco
         let mut wire = match Wire::connect(addr).await {
             Ok(wire) => wire,
             Err(error) => {
-                record.faults.push(format!("poller: no connection: {error}"));
+                record
+                    .faults
+                    .push(format!("poller: no connection: {error}"));
                 break;
             }
         };
@@ -60,7 +62,9 @@ async fn poll_on(wire: &mut Wire, every: Duration, record: &mut PollRecord) -> R
                     return Ok(());
                 }
             }
-            Ok(response) => record.faults.push(format!("poller: {}", response.head.first)),
+            Ok(response) => record
+                .faults
+                .push(format!("poller: {}", response.head.first)),
             Err(error) => record.faults.push(format!("poller: {error}")),
         }
         if !record.faults.is_empty() {
@@ -77,7 +81,11 @@ pub async fn fetch(addr: SocketAddr, path: &str) -> Result<(), String> {
     };
     match fetched.await {
         Ok(response) if response.status == 200 && response.body.whole => Ok(()),
-        Ok(response) => Err(format!("{path}: {} {}", response.head.first, response.text())),
+        Ok(response) => Err(format!(
+            "{path}: {} {}",
+            response.head.first,
+            response.text()
+        )),
         Err(error) => Err(format!("{path}: {error}")),
     }
 }
@@ -113,20 +121,30 @@ pub async fn events(addr: SocketAddr, method: &str, path: &str) -> EventsRecord 
     };
     record.ended_at = Some(Instant::now());
     if response.status != 200 {
-        record.faults.push(format!("events: {} {}", response.head.first, response.text()));
+        record.faults.push(format!(
+            "events: {} {}",
+            response.head.first,
+            response.text()
+        ));
         return record;
     }
     if !response.body.whole {
-        record.faults.push("events: the body ended without its last chunk".to_owned());
+        record
+            .faults
+            .push("events: the body ended without its last chunk".to_owned());
     }
     let text = response.text();
     if !text.is_empty() && !text.ends_with("\n\n") {
-        record.faults.push(format!("events: the last event is torn: {text:?}"));
+        record
+            .faults
+            .push(format!("events: the last event is torn: {text:?}"));
     }
     for line in text.lines() {
         if let Some(id) = line.strip_prefix("id: ") {
             if id.parse() != Ok(record.events) {
-                record.faults.push(format!("events: {id} came as number {}", record.events));
+                record
+                    .faults
+                    .push(format!("events: {id} came as number {}", record.events));
             }
             record.events += 1;
         }

@@ -12,8 +12,12 @@ use super::{Style, tick};
 
 /// Opens a session of this name and manner, such as `/echo/anna`.
 pub async fn open(addr: SocketAddr, path: &str) -> Result<Wire, String> {
-    let mut wire = Wire::connect(addr).await.map_err(|e| format!("{path}: {e}"))?;
-    wire.send(format!("{path}\n")).await.map_err(|e| format!("{path}: {e}"))?;
+    let mut wire = Wire::connect(addr)
+        .await
+        .map_err(|e| format!("{path}: {e}"))?;
+    wire.send(format!("{path}\n"))
+        .await
+        .map_err(|e| format!("{path}: {e}"))?;
     Ok(wire)
 }
 
@@ -52,10 +56,20 @@ pub async fn converse(
     }
     side.ended_at = Some(Instant::now());
     if !wire.ahead.is_empty() {
-        side.faults.push(format!("the stream ended within a line: {:?}", wire.ahead));
+        side.faults
+            .push(format!("the stream ended within a line: {:?}", wire.ahead));
     }
     side.end = wire.end;
     wire.finish().await;
-    let unanswered = if asks { side.sent - side.received.len() as u64 } else { 0 };
-    Record { name: name.to_owned(), side, unanswered, left }
+    let unanswered = if asks {
+        side.sent - side.received.len() as u64
+    } else {
+        0
+    };
+    Record {
+        name: name.to_owned(),
+        side,
+        unanswered,
+        left,
+    }
 }

@@ -33,7 +33,11 @@ pub async fn ask(addr: SocketAddr, path: &str) -> std::io::Result<(Wire, Respons
 pub async fn open(addr: SocketAddr, path: &str) -> Result<Wire, String> {
     let (wire, response) = ask(addr, path).await.map_err(|e| format!("{path}: {e}"))?;
     if response.status != 101 || response.field("sec-websocket-accept") != Some(ACCEPT) {
-        return Err(format!("{path}: {} {}", response.head.first, response.text()));
+        return Err(format!(
+            "{path}: {} {}",
+            response.head.first,
+            response.text()
+        ));
     }
     Ok(wire)
 }
@@ -59,7 +63,10 @@ pub async fn converse(
     style: Style,
     leave: CancellationToken,
 ) -> Record {
-    let mut talk = Talk { style, ..Talk::default() };
+    let mut talk = Talk {
+        style,
+        ..Talk::default()
+    };
     let mut pace = style.pace();
     let mut left = false;
     loop {
@@ -87,11 +94,21 @@ pub async fn converse(
     side.ended_at = Some(Instant::now());
     side.end = wire.end;
     if !wire.ahead.is_empty() {
-        side.faults.push(format!("the stream ended within a frame: {:?}", wire.ahead));
+        side.faults
+            .push(format!("the stream ended within a frame: {:?}", wire.ahead));
     }
     let asked = matches!(style, Style::Ask(_));
-    let unanswered = if asked { side.sent - side.received.len() as u64 } else { 0 };
-    Record { name: name.to_owned(), side, unanswered, left }
+    let unanswered = if asked {
+        side.sent - side.received.len() as u64
+    } else {
+        0
+    };
+    Record {
+        name: name.to_owned(),
+        side,
+        unanswered,
+        left,
+    }
 }
 
 struct Talk {
@@ -157,16 +174,23 @@ impl Talk {
             self.side.faults.push(format!("a masked frame: {frame:?}"));
         }
         if self.side.close.is_some() {
-            self.side.faults.push(format!("a frame behind the Close: {frame:?}"));
+            self.side
+                .faults
+                .push(format!("a frame behind the Close: {frame:?}"));
             return None;
         }
         match frame.opcode {
             CLOSE => {
                 if self.inside.is_some() {
-                    self.side.faults.push("the Close came inside a message".to_owned());
+                    self.side
+                        .faults
+                        .push("the Close came inside a message".to_owned());
                 }
                 let code = frame.close_code().unwrap_or(1005);
-                self.side.close = Some(Close { code, at: Instant::now() });
+                self.side.close = Some(Close {
+                    code,
+                    at: Instant::now(),
+                });
                 return self.answer_close(code);
             }
             PING => return Some(Frame::new(PONG, frame.payload.clone()).masked()),
@@ -194,7 +218,9 @@ impl Talk {
         match (&mut self.inside, opcode) {
             (Some(so_far), CONTINUATION) => so_far.extend(&frame.payload),
             (None, CONTINUATION) | (Some(_), _) => {
-                self.side.faults.push(format!("a frame out of place: {frame:?}"));
+                self.side
+                    .faults
+                    .push(format!("a frame out of place: {frame:?}"));
                 return;
             }
             (inside @ None, _) => *inside = Some(frame.payload.clone()),
