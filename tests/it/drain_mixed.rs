@@ -110,11 +110,16 @@ impl ChatAgent {
     }
 }
 
-/// Two drills at once would disturb each other's pace.
-static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// Two drills at once would disturb each other's pace, be they in one process or in two.
+fn one_at_a_time() -> std::fs::File {
+    let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/drill.lock");
+    let file = std::fs::File::create(path).expect("a file that can be locked");
+    file.lock().expect("a lock");
+    file
+}
 
 async fn drill(chat: ChatAgent, size: Size) {
-    let _alone = ONE_AT_A_TIME.lock().await;
+    let _alone = one_at_a_time();
     raise_descriptor_limit();
     let (web, raw) = (HttpAgent::start(), TcpAgent::start());
     let proxy = Proxy::builder()
@@ -149,6 +154,7 @@ async fn drill(chat: ChatAgent, size: Size) {
     faults.in_loss(&felt, &scrapes, &proxy);
     faults.in_pace(&felt, begun);
     faults.in_log(&proxy);
+    faults.in_report(&proxy, &size);
     println!(
         "{} arrivals served until the balancer looked away; {} polls answered",
         arrivals.served,
@@ -384,7 +390,7 @@ async fn brief_tcp(addr: SocketAddr, n: usize) -> Result<(), String> {
         other => return Err(failed(&format!("instead of an answer: {other:?}"))),
     }
     wire.finish().await;
-    match wire.to_end().await {
+    match wire.rest().await {
         (rest, End::Fin) if rest.is_empty() => Ok(()),
         other => Err(failed(&format!("at the end: {other:?}"))),
     }
@@ -515,7 +521,12 @@ impl Faults {
         let scraped = scrapes.all.last().map_or(0.0, |scrape| {
             scrape.sum("lameduck_undelivered_bytes_total", &[])
         });
-        let counted = scraped.max(undelivered(&proxy.report()));
+        let report = proxy.report();
+        let told = report["undelivered_bytes"]
+            .as_object()
+            .expect("bytes by direction");
+        let undelivered: f64 = told.values().filter_map(serde_json::Value::as_f64).sum();
+        let counted = scraped.max(undelivered);
         println!("{lost} of {sent} messages lost, {counted} bytes counted as undelivered");
         if lost > MAY_CROSS {
             self.add(format!("{lost} of {sent} messages lost"));
@@ -524,6 +535,36 @@ impl Faults {
             self.add(format!(
                 "{lost} messages lost, but only {counted} bytes counted"
             ));
+        }
+    }
+
+    /// The report tells what the clients felt.
+    fn in_report(&mut self, proxy: &Proxy, size: &Size) {
+        let report = proxy.report();
+        let count = |kind: &str, outcome: &str| {
+            report["kinds"][kind]["outcomes"][outcome]
+                .as_u64()
+                .unwrap_or(0) as usize
+        };
+        let closed = [
+            ("websocket", size.websockets),
+            ("tcp", size.tcp),
+            ("sse", size.events),
+        ];
+        for (kind, expected) in closed {
+            if count(kind, "closed") != expected {
+                self.add(format!(
+                    "{} of {expected} {kind} closed",
+                    count(kind, "closed")
+                ));
+            }
+        }
+        for kind in ["websocket", "tcp", "sse", "http"] {
+            for outcome in ["cut", "failed"] {
+                if count(kind, outcome) > 0 {
+                    self.add(format!("{} {kind} {outcome}", count(kind, outcome)));
+                }
+            }
         }
     }
 
@@ -580,23 +621,4 @@ impl Faults {
             ));
         }
     }
-}
-
-/// The sum of every number in the report that stands under a key that speaks of undelivered bytes.
-fn undelivered(report: &serde_json::Value) -> f64 {
-    fn numbers(value: &serde_json::Value) -> f64 {
-        match value {
-            serde_json::Value::Number(number) => number.as_f64().unwrap_or(0.0),
-            serde_json::Value::Object(fields) => fields.values().map(numbers).sum(),
-            _ => 0.0,
-        }
-    }
-    let serde_json::Value::Object(fields) = report else {
-        return 0.0;
-    };
-    let under = |(key, value): (&String, &serde_json::Value)| match key.contains("undelivered") {
-        true => numbers(value),
-        false => undelivered(value),
-    };
-    fields.iter().map(under).sum()
 }

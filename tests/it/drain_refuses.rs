@@ -56,10 +56,7 @@ impl Draining {
             .any(|request| request.path == "/late");
         assert!(!late, "a refused request reached the agent");
         self.keeper.finish().await;
-        assert_eq!(
-            within(10, "the end", self.keeper.to_end()).await.1,
-            End::Fin
-        );
+        assert_eq!(within(10, "the end", self.keeper.rest()).await.1, End::Fin);
         assert_eq!(self.proxy.exit_within(10).await.code, Some(0));
     }
 }
@@ -79,10 +76,7 @@ async fn a_late_request_is_refused_with_the_time_to_come_back() {
         answer.field("content-type"),
         Some("application/problem+json")
     );
-    assert_eq!(
-        within(10, "the end", late.to_end()).await,
-        (vec![], End::Fin)
-    );
+    assert_eq!(within(10, "the end", late.rest()).await, (vec![], End::Fin));
     let refused = draining.proxy.scrape().await.unwrap();
     let web = [("listener", "web")];
     assert_eq!(refused.sum("lameduck_sessions_refused_total", &web), 1.0);
@@ -145,7 +139,7 @@ async fn a_late_tcp_session_is_closed_without_a_reset() {
     if let Ok(mut late) = Wire::connect(draining.proxy.addr("raw")).await {
         let _ = late.send("hello\n").await;
         assert_eq!(
-            within(10, "the refusal", late.to_end()).await,
+            within(10, "the refusal", late.rest()).await,
             (vec![], End::Fin)
         );
     }
@@ -190,10 +184,7 @@ async fn a_lame_duck_still_serves_and_says_that_it_goes() {
         let answer = wire.request("GET", "/", &[], b"").await.unwrap();
         assert_eq!(answer.status, 200);
         assert!(answer.is_last(), "{answer:?}");
-        assert_eq!(
-            within(10, "the end", wire.to_end()).await,
-            (vec![], End::Fin)
-        );
+        assert_eq!(within(10, "the end", wire.rest()).await, (vec![], End::Fin));
     }
     assert_eq!(proxy.exit_within(20).await.code, Some(0));
 }

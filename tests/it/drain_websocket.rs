@@ -107,9 +107,9 @@ impl Session {
         assert!(close.masked, "the proxy is a client there: {close:?}");
         self.agent.send(Frame::close(code).plain()).await.unwrap();
         self.agent.finish().await;
-        let at_agent = within(20, "the end at the agent", self.agent.to_end()).await;
+        let at_agent = within(20, "the end at the agent", self.agent.rest()).await;
         assert_eq!(at_agent, (vec![], End::Fin));
-        let at_client = within(20, "the end at the client", self.client.to_end()).await;
+        let at_client = within(20, "the end at the client", self.client.rest()).await;
         assert_eq!(
             at_client,
             (vec![], End::Fin),
@@ -246,10 +246,10 @@ async fn an_agent_that_goes_first_is_not_told_to_go() {
     session.says_to_client(Frame::close(4000)).await;
     session.says_to_agent(Frame::close(4000)).await;
     session.agent.finish().await;
-    let at_client = within(10, "the end", session.client.to_end()).await;
+    let at_client = within(10, "the end", session.client.rest()).await;
     assert_eq!(at_client, (vec![], End::Fin));
     session.client.finish().await;
-    assert_eq!(within(10, "the end", session.agent.to_end()).await.0, b"");
+    assert_eq!(within(10, "the end", session.agent.rest()).await.0, b"");
     assert_eq!(session.proxy.exit_within(10).await.code, Some(0));
 }
 
@@ -272,7 +272,7 @@ async fn a_stream_that_breaks_framing_is_relayed_to_the_byte() {
     assert_eq!(got.as_deref(), Some(&nonsense[..]));
     // No boundary is known, so no frame is put in; it ends with its connection.
     session.proxy.terminate();
-    let (heard, _) = within(10, "the end", session.client.to_end()).await;
+    let (heard, _) = within(10, "the end", session.client.rest()).await;
     assert_eq!(
         heard, b"",
         "bytes of the proxy's own in a stream that it does not understand"

@@ -443,7 +443,7 @@ async fn what_could_be_read_two_ways_never_reaches_the_agent() {
         let mut all = bytes.as_bytes().to_vec();
         all.extend(request("GET", "/behind", &[], b""));
         client.send(all).await.unwrap();
-        let (heard, _) = within(15, what, client.to_end()).await;
+        let (heard, _) = within(15, what, client.rest()).await;
         let heard = String::from_utf8_lossy(&heard).into_owned();
         let refused = [
             "HTTP/1.1 400 ",
@@ -511,7 +511,7 @@ async fn a_body_of_broken_chunks_never_becomes_a_request() {
         let mut all = format!("{head}{body}").into_bytes();
         all.extend(request("GET", "/behind", &[], b""));
         client.send(all).await.unwrap();
-        let (heard, _) = within(15, what, client.to_end()).await;
+        let (heard, _) = within(15, what, client.rest()).await;
         let heard = String::from_utf8_lossy(&heard).into_owned();
         if !heard.is_empty() && !heard.starts_with("HTTP/1.1 400 ") {
             faults.push(format!("{what}: neither refused nor closed, but {heard:?}"));
@@ -562,7 +562,7 @@ async fn a_refused_upgrade_leaves_no_tunnel() {
         .send("GET /tunnel HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
         .await
         .unwrap();
-    let (heard, _) = within(10, "the refusal", client.to_end()).await;
+    let (heard, _) = within(10, "the refusal", client.rest()).await;
     let heard = String::from_utf8_lossy(&heard);
     assert!(
         heard.is_empty() || heard.starts_with("HTTP/1.1 400 "),
@@ -786,7 +786,7 @@ async fn heads_beyond_the_limits_are_refused_with_431() {
         // It may be refused before all of it is out.
         let _ = client.send(&head).await;
         assert_eq!(response(&mut client, "GET").await.status, 431);
-        within(10, "the end", client.to_end()).await;
+        within(10, "the end", client.rest()).await;
     }
     assert!(seen.nothing(), "the agent saw one");
     let few: String = (0..30)
@@ -814,7 +814,7 @@ async fn a_slow_head_ends_with_the_header_timeout() {
     for sent in ["", "GET / HTT", "GET / HTTP/1.1\r\nhost: a\r\n"] {
         let mut client = client_of(&proxy).await;
         client.send(sent).await.unwrap();
-        let (heard, end) = within(5, "the end", client.to_end()).await;
+        let (heard, end) = within(5, "the end", client.rest()).await;
         let heard = String::from_utf8_lossy(&heard);
         assert_eq!(end, End::Fin, "{sent:?}");
         match sent {
@@ -847,7 +847,7 @@ async fn a_kept_connection_outlives_the_header_timeout() {
         200
     );
     assert_eq!(
-        within(5, "the idle timeout", client.to_end()).await,
+        within(5, "the idle timeout", client.rest()).await,
         (vec![], End::Fin)
     );
 }
@@ -863,7 +863,7 @@ async fn http_1_0_is_answered_and_closed() {
         .unwrap();
     let answer = response(&mut client, "GET").await;
     assert_eq!((answer.status, answer.text()), (200, "ok".to_owned()));
-    within(5, "the end", client.to_end()).await;
+    within(5, "the end", client.rest()).await;
     assert!(
         seen.next().await.0.first.ends_with("HTTP/1.1"),
         "the agent is spoken to in 1.1"

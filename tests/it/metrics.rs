@@ -198,9 +198,9 @@ async fn each_kind_is_counted_as_what_it_is() {
     );
 
     socket.send(Frame::close(1000).masked()).await.unwrap();
-    within(10, "the end of the WebSocket", socket.to_end()).await;
+    within(10, "the end of the WebSocket", socket.rest()).await;
     line.finish().await;
-    within(10, "the end of the TCP session", line.to_end()).await;
+    within(10, "the end of the TCP session", line.rest()).await;
     for events in [subscription, generation] {
         let events = within(10, "the end of the events", events).await.unwrap();
         assert_eq!((events.events, events.faults), (20, vec![]));
@@ -246,7 +246,7 @@ async fn what_breaks_is_counted_as_failed() {
         .await;
     let mut wire = Wire::connect(proxy.addr("raw")).await.unwrap();
     wire.send("x").await.unwrap();
-    within(10, "the reset", wire.to_end()).await;
+    within(10, "the reset", wire.rest()).await;
     ended(&proxy, "tcp", "failed", 1.0).await;
     let mut wire = Wire::connect(proxy.addr("web")).await.unwrap();
     assert_eq!(
@@ -272,7 +272,7 @@ async fn bytes_are_counted_by_direction() {
             .len();
     }
     wire.finish().await;
-    within(10, "the end", wire.to_end()).await;
+    within(10, "the end", wire.rest()).await;
     let scrape = ended(&proxy, "tcp", "finished", 1.0).await;
     let labels = [("listener", "raw")];
     let mut bytes: Vec<_> = scrape
@@ -327,7 +327,7 @@ async fn a_drain_is_told_by_health_and_by_metrics() {
         "asked to go too early"
     );
     wire.finish().await;
-    within(10, "the end", wire.to_end()).await;
+    within(10, "the end", wire.rest()).await;
     assert_eq!(proxy.exit_within(10).await.code, Some(0));
 }
 

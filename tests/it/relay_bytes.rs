@@ -374,7 +374,7 @@ async fn a_half_close_leaves_the_other_direction_open() {
     let (_proxy, _agent, mut client, mut agent) = session().await;
     client.send("question").await.unwrap();
     client.finish().await;
-    let heard = within(10, "the client's end", agent.to_end()).await;
+    let heard = within(10, "the client's end", agent.rest()).await;
     assert_eq!(heard, (b"question".to_vec(), End::Fin));
     assert!(
         client.stays_silent(Duration::from_millis(100)).await,
@@ -382,7 +382,7 @@ async fn a_half_close_leaves_the_other_direction_open() {
     );
     agent.send("answer").await.unwrap();
     agent.finish().await;
-    let heard = within(10, "the agent's end", client.to_end()).await;
+    let heard = within(10, "the agent's end", client.rest()).await;
     assert_eq!(heard, (b"answer".to_vec(), End::Fin));
 }
 
@@ -391,12 +391,12 @@ async fn an_agent_that_ends_first_can_still_be_spoken_to() {
     let (_proxy, _agent, mut client, mut agent) = session().await;
     agent.finish().await;
     assert_eq!(
-        within(10, "the agent's end", client.to_end()).await,
+        within(10, "the agent's end", client.rest()).await,
         (vec![], End::Fin)
     );
     client.send("last words").await.unwrap();
     client.finish().await;
-    let heard = within(10, "the client's end", agent.to_end()).await;
+    let heard = within(10, "the client's end", agent.rest()).await;
     assert_eq!(heard, (b"last words".to_vec(), End::Fin));
 }
 
@@ -407,7 +407,7 @@ async fn a_reset_by_the_client_reaches_the_agent_as_reset() {
     within(10, "the bytes", agent.exactly(6)).await.unwrap();
     client.reset();
     assert_eq!(
-        within(10, "the reset", agent.to_end()).await,
+        within(10, "the reset", agent.rest()).await,
         (vec![], End::Reset)
     );
 }
@@ -419,7 +419,7 @@ async fn a_reset_by_the_agent_reaches_the_client_as_reset() {
     within(10, "the bytes", client.exactly(6)).await.unwrap();
     agent.reset();
     assert_eq!(
-        within(10, "the reset", client.to_end()).await,
+        within(10, "the reset", client.rest()).await,
         (vec![], End::Reset)
     );
 }
@@ -440,7 +440,7 @@ async fn an_agent_that_does_not_read_stops_the_client_and_costs_no_memory() {
     println!("{said} bytes went out until backpressure; the proxy grew by {grown} bytes");
     assert!(grown < 4 << 20, "the proxy grew by {grown} bytes");
     client.finish().await;
-    let (heard, end) = within(30, "all of it", agent.to_end()).await;
+    let (heard, end) = within(30, "all of it", agent.rest()).await;
     assert_eq!((heard.len(), end), (said, End::Fin));
 }
 

@@ -190,21 +190,8 @@ impl Proxy {
             .events()
             .into_iter()
             .find(|e| e.message == "drain report");
-        let report = report.expect("a drain report in the log");
-        let unfold = |value: Value| match &value {
-            // The report may be one field of JSON text.
-            Value::String(text) if text.starts_with('{') => {
-                serde_json::from_str(text).unwrap_or(value)
-            }
-            _ => value,
-        };
-        Value::Object(
-            report
-                .fields
-                .into_iter()
-                .map(|(k, v)| (k, unfold(v)))
-                .collect(),
-        )
+        let report = report.and_then(|event| event.text("report"));
+        serde_json::from_str(&report.expect("a drain report in the log")).expect("a report in JSON")
     }
 }
 

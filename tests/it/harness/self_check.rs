@@ -117,7 +117,7 @@ async fn a_reset_is_told_from_an_end() {
         .unwrap();
     wire.send("\n").await.unwrap();
     assert_eq!(
-        within(10, "the reset", wire.to_end()).await,
+        within(10, "the reset", wire.rest()).await,
         (vec![], End::Reset)
     );
 }

@@ -173,7 +173,7 @@ impl Wire {
     }
 
     /// Waits for the peer's end and returns what came before it.
-    pub async fn to_end(&mut self) -> (Vec<u8>, End) {
+    pub async fn rest(&mut self) -> (Vec<u8>, End) {
         while self.more().await {}
         (std::mem::take(&mut self.ahead), self.end.expect("ended"))
     }
@@ -245,7 +245,7 @@ impl Wire {
                 },
             };
         }
-        let (bytes, end) = self.to_end().await;
+        let (bytes, end) = self.rest().await;
         Body {
             bytes,
             whole: end == End::Fin,
