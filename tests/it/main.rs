@@ -7,8 +7,10 @@
 mod harness;
 
 mod drain_ends_early;
+mod drain_events;
 mod drain_mixed;
 mod drain_refuses;
+mod drain_tcp;
 mod drain_websocket;
 mod faults;
 mod house;
