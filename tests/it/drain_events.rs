@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use crate::harness::agent::Agent;
 use crate::harness::agent::http::HttpAgent;
 use crate::harness::client::http;
-use crate::harness::wire::{End, Wire, request};
+use crate::harness::wire::{Wire, request};
 use crate::harness::{Proxy, within};
 
 #[tokio::test]

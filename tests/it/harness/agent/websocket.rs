@@ -36,8 +36,10 @@ impl WebSocketAgent {
 
 async fn serve(stream: TcpStream, ledger: Ledger) {
     let mut path = String::new();
-    // The callback's error type is tungstenite's own choice.
-    #[allow(clippy::result_large_err)]
+    #[allow(
+        clippy::result_large_err,
+        reason = "the callback's error type is tungstenite's own"
+    )]
     let note = |request: &Request, response: Response| {
         path = request.uri().to_string();
         Ok(response)
