@@ -2,4 +2,9 @@
 //!
 //! The rooms, top to bottom; a room imports from its own floor or below, never above.
 
+pub mod drain;
+pub mod http;
+pub mod relay;
+pub mod net;
+pub mod session;
 pub mod config;

@@ -1,0 +1,59 @@
+//! The closing stretch: its times, and the ticks at which sessions are asked to go.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::session::{Deadline, Workers};
+
+use super::schedule::Schedule;
+
+/// How often somebody may be asked.
+pub(super) const TICK: Duration = Duration::from_millis(20);
+/// How often the facts are asked for again: who has become quiet, who is new.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// The closing stretch of a drain.
+pub(super) struct Closing {
+    schedule: Schedule,
+    deadline: Deadline,
+    /// Kept at the end, so that the close handshake of the last one still fits.
+    reserve: Duration,
+    refreshed: Option<Instant>,
+}
+
+impl Closing {
+    /// A stretch from now to the deadline, with so long for a close handshake at most.
+    pub(super) fn new(now: Instant, deadline: Deadline, close_timeout: Duration) -> Closing {
+        let left = deadline.left(now);
+        // In a short window the handshakes may not eat the spread.
+        let reserve = close_timeout.min(left / 4);
+        // Who is asked last still waits a little for its moment.
+        let end = now + (left - reserve).mul_f64(0.9);
+        Closing { schedule: Schedule::new(now, end), deadline, reserve, refreshed: None }
+    }
+
+    /// The deadline has moved earlier.
+    pub(super) fn shorten(&mut self, now: Instant, deadline: Deadline) {
+        let left = deadline.left(now);
+        self.deadline = deadline;
+        self.reserve = self.reserve.min(left / 4);
+        self.schedule.shorten(now + (left - self.reserve).mul_f64(0.9));
+        self.refreshed = None;
+    }
+
+    /// Asks those that are due.
+    pub(super) async fn tick(&mut self, workers: &Workers) {
+        let stale = self.refreshed.is_none_or(|at| at.elapsed() >= REFRESH);
+        if stale {
+            let facts = workers.facts().await;
+            let at_once = self.schedule.plan(&facts);
+            workers.leave(&at_once, self.deadline.at(), self.reserve);
+            self.refreshed = Some(Instant::now());
+        }
+        let due = self.schedule.due(Instant::now());
+        if !due.is_empty() {
+            workers.leave(&due, self.deadline.at(), self.reserve);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The drain: the phases and their table, who is asked to go and when, the report.
+//!
+//! It knows facts about sessions, and no sockets: what it decides goes out as orders to the
+//! workers and as the phase that every room watches.
+
+mod closing;
+mod control;
+mod machine;
+mod report;
+mod run;
+mod schedule;
+
+pub use control::{Answer, Control, Refused, Request, Trigger, channel};
+pub use machine::{Event, next};
+pub use report::{KindReport, PhaseReport, Report};
+pub use run::{Drain, Ended};

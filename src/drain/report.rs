@@ -1,0 +1,159 @@
+//! The report of a drain.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use serde::{Serialize, Serializer};
+
+use crate::session::{CutSession, Direction, Holding, Kind, Outcome, Phase, Refusal, Totals};
+
+/// Cut sessions that are told one by one.
+const CUT_LISTED: usize = 100;
+
+/// What became of everything.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// What started it.
+    pub trigger: &'static str,
+    /// Why, if it was said.
+    pub reason: Option<String>,
+    /// When it began, in Unix seconds.
+    #[serde(serialize_with = "unix_seconds")]
+    pub started: SystemTime,
+    /// When it was over, in Unix seconds.
+    #[serde(serialize_with = "unix_seconds")]
+    pub ended: SystemTime,
+    /// The window it had, in seconds.
+    #[serde(serialize_with = "seconds")]
+    pub window: Duration,
+    /// The phases, in their order.
+    pub phases: Vec<PhaseReport>,
+    /// By kind: what was open at the start, and how what ended since has ended.
+    pub kinds: BTreeMap<&'static str, KindReport>,
+    /// Sessions that were taken while lame duck.
+    pub served_while_lame_duck: u64,
+    /// Sessions that were refused because of the drain.
+    pub refused: u64,
+    /// Bytes that could not be delivered, by direction.
+    pub undelivered_bytes: BTreeMap<&'static str, u64>,
+    /// How many sessions were cut.
+    pub cut: u64,
+    /// The first of them, one by one.
+    pub cut_sessions: Vec<CutReport>,
+}
+
+/// One phase of a drain.
+#[derive(Clone, Debug, Serialize)]
+pub struct PhaseReport {
+    /// Its name.
+    pub phase: &'static str,
+    /// Seconds from the start of the drain to its own.
+    #[serde(serialize_with = "seconds")]
+    pub start: Duration,
+    /// Its length in seconds.
+    #[serde(serialize_with = "seconds")]
+    pub length: Duration,
+}
+
+/// One kind's sessions.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct KindReport {
+    /// Open when the drain began.
+    pub at_start: u64,
+    /// Ended since, by outcome.
+    pub outcomes: BTreeMap<&'static str, u64>,
+}
+
+/// A session that was cut.
+#[derive(Clone, Debug, Serialize)]
+pub struct CutReport {
+    /// Its id.
+    pub id: String,
+    /// What it was.
+    pub kind: &'static str,
+    /// How long it had been open, in seconds.
+    #[serde(serialize_with = "seconds")]
+    pub age: Duration,
+    /// What it had not done.
+    pub why: &'static str,
+}
+
+fn seconds<S: Serializer>(length: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((length.as_secs_f64() * 1_000.0).round() / 1_000.0)
+}
+
+fn unix_seconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    seconds(&since, serializer)
+}
+
+/// What is noted along the way.
+#[derive(Debug)]
+pub(super) struct Notes {
+    pub(super) started: SystemTime,
+    pub(super) before: Totals,
+    pub(super) lame_duck_ended: Option<u64>,
+    pub(super) phases: Vec<(Phase, Duration)>,
+    pub(super) cut: Vec<CutSession>,
+}
+
+impl Notes {
+    pub(super) fn new(before: Totals) -> Notes {
+        let started = SystemTime::now();
+        Notes { started, before, lame_duck_ended: None, phases: Vec::new(), cut: Vec::new() }
+    }
+
+    /// Makes the report, `took` after the start.
+    pub(super) fn report(
+        self,
+        trigger: &'static str,
+        reason: Option<String>,
+        window: Duration,
+        took: Duration,
+        after: &Totals,
+    ) -> Report {
+        let Notes { started, before, lame_duck_ended, phases, cut } = self;
+        let since = |f: &dyn Fn(&Totals) -> u64| f(after).saturating_sub(f(&before));
+        let kinds = Kind::ALL.iter().map(|kind| {
+            let outcomes = Outcome::ALL.iter().map(|outcome| {
+                (outcome.label(), since(&|totals: &Totals| totals.ended(*kind, *outcome)))
+            });
+            let at_start = before.open_of(*kind);
+            (kind.label(), KindReport { at_start, outcomes: outcomes.collect() })
+        });
+        let ends = phases.iter().skip(1).map(|(_, start)| *start).chain([took]);
+        let phase_reports = phases.iter().zip(ends).map(|((phase, start), end)| PhaseReport {
+            phase: phase.label(),
+            start: *start,
+            length: end.saturating_sub(*start),
+        });
+        let undelivered = Direction::ALL.iter().map(|direction| {
+            (direction.label(), since(&|totals: &Totals| totals.undelivered(*direction)))
+        });
+        let opened = lame_duck_ended.unwrap_or_else(|| after.opened());
+        Report {
+            trigger,
+            reason,
+            started,
+            ended: started + took,
+            window,
+            phases: phase_reports.collect(),
+            kinds: kinds.collect(),
+            served_while_lame_duck: opened.saturating_sub(before.opened()),
+            refused: since(&|totals: &Totals| totals.refused(Refusal::Draining)),
+            undelivered_bytes: undelivered.collect(),
+            cut: since(&|totals: &Totals| {
+                Kind::ALL.iter().map(|kind| totals.ended(*kind, Outcome::Cut)).sum()
+            }),
+            cut_sessions: cut.iter().take(CUT_LISTED).map(cut_report).collect(),
+        }
+    }
+}
+
+fn cut_report(cut: &CutSession) -> CutReport {
+    let kind = match cut.facts.holding {
+        Holding::Session(kind) => kind.label(),
+        Holding::Nothing => "none",
+    };
+    CutReport { id: cut.facts.id.to_string(), kind, age: cut.facts.age, why: cut.why }
+}

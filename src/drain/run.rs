@@ -1,0 +1,341 @@
+//! The drain's loop: the one owner of the phase.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::config;
+use crate::session::{Deadline, Ledgers, Phase, PhaseView, Workers};
+
+use super::closing::{Closing, TICK};
+use super::control::{Answer, Refused, Request, Wish, Wishes};
+use super::machine::{Event, next};
+use super::report::{Notes, Report};
+
+/// The largest part of a window that the margin may take.
+const MARGIN_SHARE: u32 = 5;
+
+/// What drives the phase from `starting` to the end of the process.
+pub struct Drain {
+    settings: config::Drain,
+    ledgers: Ledgers,
+    workers: Workers,
+    phase: watch::Sender<PhaseView>,
+    wishes: mpsc::UnboundedReceiver<Wish>,
+    drains: Box<dyn Fn(&'static str) + Send>,
+}
+
+/// How the process ends.
+#[derive(Debug)]
+pub struct Ended {
+    /// The report of the last drain; none if there was nothing to drain yet.
+    pub report: Option<Report>,
+    /// Whether sessions were cut.
+    pub cut: bool,
+}
+
+/// A drain under way.
+struct UnderWay {
+    request: Request,
+    window: Duration,
+    started: Instant,
+    deadline: Deadline,
+    notes: Notes,
+    ends_the_process: bool,
+    cut_now: bool,
+}
+
+/// What a wish that came during a drain leads to.
+enum Turn {
+    GoOn,
+    Shortened,
+    Cancelled,
+}
+
+impl Drain {
+    /// A drain that waits for its first wish. `drains` counts those that begin, by trigger.
+    pub fn new(
+        settings: config::Drain,
+        ledgers: Ledgers,
+        workers: Workers,
+        phase: watch::Sender<PhaseView>,
+        wishes: Wishes,
+        drains: impl Fn(&'static str) + Send + 'static,
+    ) -> Drain {
+        let drains = Box::new(drains);
+        Drain { settings, ledgers, workers, phase, wishes: wishes.0, drains }
+    }
+
+    /// Serves, and drains when asked to; ends when the process should.
+    pub async fn run(mut self) -> Ended {
+        if self.step(Event::Ready, None).is_err() {
+            return Ended { report: None, cut: false };
+        }
+        let mut last: Option<Report> = None;
+        loop {
+            let Some(wish) = self.wishes.recv().await else {
+                return Ended { cut: false, report: last };
+            };
+            match wish {
+                Wish::Start(request, _)
+                    if self.phase() == Phase::Drained && request.trigger.ends_the_process() =>
+                {
+                    let cut = last.as_ref().is_some_and(|report| report.cut > 0);
+                    return Ended { cut, report: last };
+                }
+                Wish::Start(request, reply) if self.phase() == Phase::Serving => {
+                    if let Some(ended) = self.drain(request, reply, &mut last).await {
+                        return ended;
+                    }
+                }
+                Wish::Start(_, reply) => {
+                    let _ = reply.send(Ok(Answer::UnderWay(*self.phase.borrow())));
+                }
+                Wish::Cancel(reply) => {
+                    let answer = match self.step(Event::Cancel, None) {
+                        Ok(()) => Ok(Answer::Cancelled(*self.phase.borrow())),
+                        Err(_) => Err(Refused::NothingToCancel),
+                    };
+                    let _ = reply.send(answer);
+                }
+                Wish::CutNow => {
+                    let request =
+                        Request { trigger: super::Trigger::Signal, window: None, reason: None };
+                    let mut drain = self.begin(request, Instant::now());
+                    drain.cut_now = true;
+                    return self.end(drain, &mut last).await.unwrap_or(Ended {
+                        report: last,
+                        cut: true,
+                    });
+                }
+            }
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        self.phase.borrow().phase
+    }
+
+    /// Moves the phase on, publishes it and says so in the log.
+    fn step(&self, event: Event, deadline: Option<Deadline>) -> Result<(), super::machine::NoSuchStep> {
+        let phase = next(self.phase(), event)?;
+        self.phase.send_replace(PhaseView { phase, since: Instant::now(), deadline });
+        let totals = self.ledgers.totals();
+        tracing::info!(
+            phase = phase.label(),
+            open = totals.open(),
+            connections = totals.connections(),
+            refused = totals.refused(crate::session::Refusal::Draining),
+            "phase"
+        );
+        Ok(())
+    }
+
+    fn begin(&self, request: Request, now: Instant) -> UnderWay {
+        let window = request.window.unwrap_or(self.settings.window);
+        let ends_the_process = request.trigger.ends_the_process();
+        (self.drains)(request.trigger.label());
+        UnderWay {
+            window,
+            started: now,
+            deadline: self.deadline(now, window),
+            notes: Notes::new(self.ledgers.totals()),
+            ends_the_process,
+            cut_now: false,
+            request,
+        }
+    }
+
+    fn deadline(&self, now: Instant, window: Duration) -> Deadline {
+        Deadline::after(now, window - self.settings.margin.min(window / MARGIN_SHARE))
+    }
+
+    /// A whole drain; what it returns is the end of the process.
+    async fn drain(
+        &mut self,
+        request: Request,
+        reply: oneshot::Sender<Result<Answer, Refused>>,
+        last: &mut Option<Report>,
+    ) -> Option<Ended> {
+        let mut drain = self.begin(request, Instant::now());
+        tracing::info!(
+            trigger = drain.request.trigger.label(),
+            reason = drain.request.reason.as_deref().unwrap_or_default(),
+            window = ?drain.window,
+            "drain begins"
+        );
+        self.enter(&mut drain, Event::Trigger);
+        let _ = reply.send(Ok(Answer::Started(*self.phase.borrow())));
+        let stayed = self.lame_duck(&mut drain).await && self.finish(&mut drain).await;
+        if !stayed {
+            tracing::info!("drain cancelled");
+            return None;
+        }
+        self.close(&mut drain).await;
+        self.end(drain, last).await
+    }
+
+    fn enter(&self, drain: &mut UnderWay, event: Event) {
+        if self.step(event, Some(drain.deadline)).is_ok() {
+            drain.notes.phases.push((self.phase(), drain.started.elapsed()));
+        }
+    }
+
+    /// Serves new sessions until they have stopped coming; false if the drain was cancelled.
+    async fn lame_duck(&mut self, drain: &mut UnderWay) -> bool {
+        let settings = self.settings.clone();
+        let mut seen = self.ledgers.totals().opened();
+        let mut quiet_since = Instant::now();
+        let mut latest = drain.started + settings.lame_duck_max.within(drain.window);
+        let mut ticks = ticks(Duration::from_millis(50));
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                wish = self.wishes.recv() => match self.hear(wish, drain) {
+                    Turn::GoOn => {}
+                    Turn::Shortened => {
+                        let left = drain.deadline.left(Instant::now());
+                        let hurried = Instant::now() + settings.lame_duck_max.within(left);
+                        latest = latest.min(hurried);
+                    }
+                    Turn::Cancelled => return false,
+                },
+            }
+            let now = Instant::now();
+            let opened = self.ledgers.totals().opened();
+            if opened != seen {
+                (seen, quiet_since) = (opened, now);
+            }
+            let long_enough = now >= drain.started + settings.lame_duck_min;
+            let quiet = now - quiet_since >= settings.lame_duck_quiet;
+            if (long_enough && quiet) || now >= latest || drain.cut_now {
+                drain.notes.lame_duck_ended = Some(opened);
+                self.enter(drain, Event::ArrivalsEnded);
+                return true;
+            }
+        }
+    }
+
+    /// Gives sessions their time to finish; false if the drain was cancelled.
+    async fn finish(&mut self, drain: &mut UnderWay) -> bool {
+        let finished = Instant::now() + self.settings.finish;
+        let mut ticks = ticks(TICK);
+        loop {
+            let now = Instant::now();
+            let over = self.ledgers.totals().open() == 0;
+            if over || drain.cut_now || now >= finished.min(drain.deadline.at()) {
+                return true;
+            }
+            tokio::select! {
+                _ = ticks.tick() => {}
+                wish = self.wishes.recv() => {
+                    if let Turn::Cancelled = self.hear(wish, drain) {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks what is left to go, until it has or the deadline comes.
+    async fn close(&mut self, drain: &mut UnderWay) {
+        if self.ledgers.totals().open() == 0 {
+            return;
+        }
+        self.enter(drain, Event::TimeToClose);
+        let close_timeout = self.settings.close_timeout;
+        let mut closing = Closing::new(Instant::now(), drain.deadline, close_timeout);
+        let mut ticks = ticks(TICK);
+        let mut told = Instant::now();
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                wish = self.wishes.recv() => {
+                    if let Turn::Shortened = self.hear(wish, drain) {
+                        closing.shorten(Instant::now(), drain.deadline);
+                    }
+                }
+            }
+            let open = self.ledgers.totals().open();
+            if open == 0 || drain.cut_now || Instant::now() >= drain.deadline.at() {
+                return;
+            }
+            closing.tick(&self.workers).await;
+            if told.elapsed() >= Duration::from_secs(5) {
+                told = Instant::now();
+                let left = drain.deadline.left(told);
+                tracing::info!(open, left = ?left, "closing");
+            }
+        }
+    }
+
+    /// Cuts what is left, reports, and says whether the process ends.
+    async fn end(&mut self, mut drain: UnderWay, last: &mut Option<Report>) -> Option<Ended> {
+        if self.ledgers.totals().open() > 0 {
+            drain.notes.cut = self.workers.cut().await;
+            for cut in drain.notes.cut.iter().take(10) {
+                tracing::warn!(session.id = %cut.facts.id, why = cut.why, "session cut");
+            }
+        }
+        self.enter(&mut drain, Event::Over);
+        drain.notes.phases.pop();
+        let ends = drain.ends_the_process;
+        let report = drain.notes.report(
+            drain.request.trigger.label(),
+            drain.request.reason,
+            drain.window,
+            drain.started.elapsed(),
+            &self.ledgers.totals(),
+        );
+        let json = serde_json::to_string(&report).unwrap_or_default();
+        tracing::info!(cut = report.cut, report = json, "drain report");
+        let cut = report.cut > 0;
+        *last = Some(report);
+        ends.then(|| Ended { report: last.take(), cut })
+    }
+
+    /// Hears a wish while a drain is under way.
+    fn hear(&mut self, wish: Option<Wish>, drain: &mut UnderWay) -> Turn {
+        match wish {
+            None | Some(Wish::CutNow) => {
+                drain.cut_now = true;
+                drain.ends_the_process = true;
+                Turn::Shortened
+            }
+            Some(Wish::Cancel(reply)) => match self.step(Event::Cancel, None) {
+                Ok(()) => {
+                    let _ = reply.send(Ok(Answer::Cancelled(*self.phase.borrow())));
+                    Turn::Cancelled
+                }
+                Err(_) => {
+                    let _ = reply.send(Err(Refused::NothingToCancel));
+                    Turn::GoOn
+                }
+            },
+            Some(Wish::Start(request, reply)) => {
+                drain.ends_the_process |= request.trigger.ends_the_process();
+                let Some(window) = request.window else {
+                    let _ = reply.send(Ok(Answer::UnderWay(*self.phase.borrow())));
+                    return Turn::GoOn;
+                };
+                let wanted = self.deadline(Instant::now(), window);
+                if wanted > drain.deadline {
+                    let _ = reply.send(Err(Refused::Longer));
+                    return Turn::GoOn;
+                }
+                drain.deadline = drain.deadline.sooner(wanted);
+                self.phase.send_modify(|view| view.deadline = Some(drain.deadline));
+                tracing::info!(left = ?drain.deadline.left(Instant::now()), "drain shortened");
+                let _ = reply.send(Ok(Answer::UnderWay(*self.phase.borrow())));
+                Turn::Shortened
+            }
+        }
+    }
+}
+
+fn ticks(every: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

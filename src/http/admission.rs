@@ -1,0 +1,169 @@
+//! The layer that every request passes first: it opens the session, or refuses it politely, and
+//! says `Connection: close` when the connection should not be used again.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use http::header::{ACCEPT, CONNECTION, HOST};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+use crate::config::LateArrivals;
+use crate::session::{Kind, Refusal};
+
+use super::body::{Never, ResponseBody};
+use super::conn::Conn;
+use super::fields;
+use super::problem::{come_back_later, last_problem, reconnect_stream};
+use super::server::{Arrival, Site};
+
+/// Makes [`Admission`].
+#[derive(Clone)]
+pub(super) struct AdmissionLayer {
+    pub(super) site: Rc<Site>,
+    pub(super) conn: Rc<Conn>,
+    pub(super) arrival: Arrival,
+}
+
+impl<S> Layer<S> for AdmissionLayer {
+    type Service = Admission<S>;
+
+    fn layer(&self, inner: S) -> Admission<S> {
+        Admission { layer: self.clone(), inner }
+    }
+}
+
+/// The layer's service.
+#[derive(Clone)]
+pub(super) struct Admission<S> {
+    layer: AdmissionLayer,
+    inner: S,
+}
+
+impl<S> Service<Request<Incoming>> for Admission<S>
+where
+    S: Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Never>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Never;
+    type Future = Admitted<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Never>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let AdmissionLayer { site, conn, .. } = &self.layer;
+        let state = match self.layer.judge(&request) {
+            Some(answer) => State::Answered { answer: Some(answer) },
+            None => {
+                conn.open(Kind::Http);
+                State::Passed { future: self.inner.call(request) }
+            }
+        };
+        Admitted { site: Rc::clone(site), conn: Rc::clone(conn), state }
+    }
+}
+
+impl AdmissionLayer {
+    /// An answer of our own, or none if the request may pass.
+    fn judge(&self, request: &Request<Incoming>) -> Option<Response<ResponseBody>> {
+        if let (Some(path), Some(health)) = (&self.site.settings.health_path, &self.site.health)
+            && request.uri().path() == path
+        {
+            let (status, body) = health();
+            let mut response = Response::new(ResponseBody::whole(body));
+            *response.status_mut() = status;
+            return Some(response);
+        }
+        if let Some(fault) = fault(request) {
+            self.refuse(Refusal::BadRequest);
+            return Some(last_problem(fault.0, fault.1));
+        }
+        if self.arrival == Arrival::Overload {
+            self.refuse(Refusal::Overload);
+            return Some(come_back_later("this proxy holds as many connections as it can"));
+        }
+        let refuses = self.site.phase.get().refuses() && self.site.late == LateArrivals::Refuse;
+        let is_new = self.arrival == Arrival::Late || fields::requested_upgrade(request).is_some();
+        if refuses && is_new {
+            self.refuse(Refusal::Draining);
+            return Some(if is_event_source(request) {
+                reconnect_stream()
+            } else {
+                come_back_later("this instance is being drained; another one will answer")
+            });
+        }
+        None
+    }
+
+    fn refuse(&self, why: Refusal) {
+        self.site.ledger.refused(self.site.listener, why);
+    }
+}
+
+/// What makes a request one that must not be passed on.
+fn fault(request: &Request<Incoming>) -> Option<(StatusCode, &'static str)> {
+    if request.method() == Method::CONNECT {
+        return Some((StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here"));
+    }
+    let hosts = request.headers().get_all(HOST).iter().count();
+    // RFC 9112 3.2: none at all is a fault of HTTP/1.1, and two always are.
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        return Some((StatusCode::BAD_REQUEST, "a request has exactly one Host field"));
+    }
+    None
+}
+
+/// Whether a browser's EventSource asks.
+fn is_event_source(request: &Request<Incoming>) -> bool {
+    request.method() == Method::GET
+        && fields::has_token(request.headers(), ACCEPT, "text/event-stream")
+}
+
+pin_project! {
+    /// The answer on its way back.
+    pub(super) struct Admitted<F> {
+        site: Rc<Site>,
+        conn: Rc<Conn>,
+        #[pin]
+        state: State<F>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F> {
+        Answered { answer: Option<Response<ResponseBody>> },
+        Passed { #[pin] future: F },
+    }
+}
+
+impl<F> Future for Admitted<F>
+where
+    F: Future<Output = Result<Response<ResponseBody>, Never>>,
+{
+    type Output = Result<Response<ResponseBody>, Never>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = match this.state.project() {
+            StateProjection::Answered { answer } => match answer.take() {
+                Some(answer) => answer,
+                None => return Poll::Pending,
+            },
+            StateProjection::Passed { future } => match ready!(future.poll(cx)) {
+                Ok(response) => response,
+                Err(never) => match never {},
+            },
+        };
+        let going = this.site.phase.get().says_close() || this.conn.told().is_some();
+        if going && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Poll::Ready(Ok(response))
+    }
+}

@@ -1,0 +1,398 @@
+//! A client's HTTP/1.1 connection as the registry sees it: at most one session at a time, and the
+//! ways to ask it to go.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use slab::Slab;
+use tokio::time::Instant;
+
+use crate::session::{
+    Connected, Counted, CutSession, Facts, Holding, Home, Kind, ListenerIndex, Outcome, Page,
+    SessionId, WorkerIndex,
+};
+
+/// Where a connection stands between two requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Stage {
+    /// Not a byte has come.
+    Fresh,
+    /// A head has begun.
+    Head,
+    /// A request is being answered.
+    Busy,
+    /// Kept alive between requests.
+    Idle,
+}
+
+/// What the socket's side of a connection and its task tell each other.
+///
+/// hyper wants the socket's side `Send`, so these are atomics, though one thread uses them.
+#[derive(Debug)]
+pub(super) struct Wire {
+    epoch: Instant,
+    stage: AtomicU8,
+    /// Milliseconds from the epoch to the last change of stage.
+    since: AtomicU64,
+    /// Milliseconds from the epoch to the last bytes, by direction.
+    last: [AtomicU64; 2],
+    bytes: [AtomicU64; 2],
+    flushed: AtomicBool,
+    expired: AtomicBool,
+    refused: AtomicBool,
+}
+
+impl Wire {
+    fn new() -> Wire {
+        Wire {
+            epoch: Instant::now(),
+            stage: AtomicU8::new(Stage::Fresh as u8),
+            since: AtomicU64::new(0),
+            last: Default::default(),
+            bytes: Default::default(),
+            flushed: AtomicBool::new(false),
+            expired: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::Relaxed) {
+            0 => Stage::Fresh,
+            1 => Stage::Head,
+            2 => Stage::Busy,
+            _ => Stage::Idle,
+        }
+    }
+
+    pub(super) fn enter(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Relaxed);
+        self.since.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// Notes bytes that came (0) or went (1).
+    pub(super) fn moved(&self, direction: usize, n: u64) {
+        let bytes = &self.bytes[direction];
+        bytes.store(bytes.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+        self.last[direction].store(self.now(), Ordering::Relaxed);
+        if direction == 0 && matches!(self.stage(), Stage::Fresh | Stage::Idle) {
+            self.enter(Stage::Head);
+        }
+    }
+
+    /// Notes that everything written so far is in the kernel's hands.
+    pub(super) fn note_flush(&self) {
+        self.flushed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_expired(&self) -> bool {
+        self.expired.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the gate has refused what the client sent.
+    pub(super) fn note_refusal(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn in_stage_for(&self) -> Duration {
+        Duration::from_millis(self.now().saturating_sub(self.since.load(Ordering::Relaxed)))
+    }
+
+    fn idle(&self, direction: usize) -> Duration {
+        let last = self.last[direction].load(Ordering::Relaxed);
+        Duration::from_millis(self.now().saturating_sub(last))
+    }
+}
+
+/// What a connection was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// To go when what is under way is over.
+    Leave,
+    /// To go now.
+    Cut,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) client: SocketAddr,
+    pub(super) listener: ListenerIndex,
+    pub(super) wire: Arc<Wire>,
+    /// Given to the pump with an upgrade.
+    pub(super) connected: RefCell<Option<Connected>>,
+    session: RefCell<Option<Counted>>,
+    /// Set when the response is complete; the session ends with the flush of it.
+    done: Cell<Option<Outcome>>,
+    /// Whether the session may be ended early at a boundary.
+    pub(super) resumable: Cell<bool>,
+    told: Cell<Option<Told>>,
+    /// When a session that was asked to go is cut alone.
+    until: Cell<Option<Instant>>,
+    cut: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+    opened: Instant,
+    turn: Cell<u32>,
+}
+
+impl Conn {
+    /// Opens a session of this kind, in the place of the one there was.
+    pub(super) fn open(&self, kind: Kind) {
+        let counted = match self.connected.borrow().as_ref() {
+            Some(connected) => connected.ledger().open(self.listener, kind),
+            None => return,
+        };
+        let before = self.session.replace(Some(counted));
+        if let Some(before) = before {
+            before.end(Outcome::Finished);
+        }
+        self.done.set(None);
+        self.resumable.set(false);
+        if kind == Kind::Http {
+            self.turn.set(self.turn.get().wrapping_add(1));
+            self.wire.enter(Stage::Busy);
+        }
+    }
+
+    /// Notes that the response is complete, or has failed; it still has to be flushed.
+    pub(super) fn complete(&self, outcome: Outcome) {
+        self.wire.flushed.store(false, Ordering::Relaxed);
+        self.done.set(Some(outcome));
+    }
+
+    /// Ends the session whose response is in the kernel's hands.
+    pub(super) fn settle(&self) {
+        if self.done.get().is_some() && self.wire.flushed.load(Ordering::Relaxed) {
+            self.finish();
+            self.wire.enter(Stage::Idle);
+        }
+    }
+
+    fn finish(&self) {
+        if let (Some(outcome), Some(session)) = (self.done.take(), self.session.take()) {
+            let asked = self.told.get().is_some() && self.resumable.get();
+            let outcome = if asked && outcome == Outcome::Finished { Outcome::Closed } else { outcome };
+            session.end(outcome);
+        }
+    }
+
+    /// Whether this session was asked to go and may.
+    pub(super) fn should_leave(&self) -> bool {
+        self.told.get().is_some() && self.resumable.get()
+    }
+
+    /// What the connection was told.
+    pub(super) fn told(&self) -> Option<Told> {
+        self.told.get()
+    }
+
+    /// Has the task woken when the connection is told something.
+    pub(super) fn listen(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+
+    fn tell(&self, what: Told) {
+        if self.told.get() != Some(Told::Cut) {
+            self.told.set(Some(what));
+        }
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// The kind of the session that is open.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        self.session.borrow().as_ref().map(Counted::kind)
+    }
+
+    /// The connection is over; `upgraded` if it goes on in the pump.
+    fn over(&self, flushed: bool) {
+        if flushed {
+            self.finish();
+        }
+        if let Some(session) = self.session.take() {
+            let left_by_itself = session.kind() == Kind::Sse && self.resumable.get();
+            session.end(match self.told.get() {
+                _ if self.cut.get() => Outcome::Cut,
+                Some(Told::Leave) if left_by_itself => Outcome::Closed,
+                None if left_by_itself => Outcome::Finished,
+                _ => Outcome::Failed,
+            });
+        }
+    }
+}
+
+/// A worker's HTTP connections.
+#[derive(Clone, Debug)]
+pub struct Connections(Rc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    worker: WorkerIndex,
+    conns: RefCell<Slab<Rc<Conn>>>,
+}
+
+/// A place in [`Connections`]: taken out when this is dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    connections: Connections,
+    slot: usize,
+    pub(super) conn: Rc<Conn>,
+}
+
+impl Seat {
+    /// The connection has ended well: what was complete was also written.
+    pub(super) fn ended_well(self) {
+        self.conn.over(true);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.conn.over(false);
+        self.connections.0.conns.borrow_mut().try_remove(self.slot);
+    }
+}
+
+impl Connections {
+    /// No connections yet.
+    pub fn new(worker: WorkerIndex) -> Connections {
+        Connections(Rc::new(Inner { worker, conns: RefCell::default() }))
+    }
+
+    /// Takes a connection in.
+    pub(super) fn seat(&self, connected: Connected, client: SocketAddr) -> Seat {
+        let mut conns = self.0.conns.borrow_mut();
+        let conn = Rc::new(Conn {
+            client,
+            listener: connected.listener(),
+            wire: Arc::new(Wire::new()),
+            connected: RefCell::new(Some(connected)),
+            session: RefCell::default(),
+            done: Cell::default(),
+            resumable: Cell::default(),
+            told: Cell::default(),
+            until: Cell::default(),
+            cut: Cell::default(),
+            waker: RefCell::default(),
+            opened: Instant::now(),
+            turn: Cell::default(),
+        });
+        let slot = conns.insert(Rc::clone(&conn));
+        Seat { connections: self.clone(), slot, conn }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.conns.borrow().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn facts(&self, slot: usize, conn: &Conn) -> Facts {
+        let session = conn.session.borrow();
+        let (holding, opened) = match &*session {
+            Some(counted) => (Holding::Session(counted.kind()), counted.opened()),
+            None => (Holding::Nothing, conn.opened),
+        };
+        Facts {
+            id: SessionId::new(self.0.worker, Home::Http, slot, conn.turn.get()),
+            listener: conn.listener,
+            holding,
+            client: conn.client,
+            age: opened.elapsed(),
+            idle: [conn.wire.idle(0), conn.wire.idle(1)],
+            bytes: [0, 1].map(|way| conn.wire.bytes[way].load(Ordering::Relaxed)),
+            messages: [0; 2],
+            asked: conn.told.get().is_some(),
+        }
+    }
+
+    /// The facts of at most `limit` connections, from a slot on.
+    pub fn list(&self, from: usize, limit: usize) -> Page {
+        let conns = self.0.conns.borrow();
+        let mut page = Page::default();
+        for (slot, conn) in conns.iter().skip_while(|(slot, _)| *slot < from) {
+            if page.facts.len() == limit {
+                page.next = Some(slot);
+                break;
+            }
+            page.facts.push(self.facts(slot, conn));
+        }
+        page
+    }
+
+    /// Asks a connection to go: at once if it is between two requests, else when the response is
+    /// over, and at `until` in any case. A session that has ended by itself has left its
+    /// connection behind, which is asked all the same.
+    pub fn leave(&self, id: SessionId, until: Instant) {
+        let conns = self.0.conns.borrow();
+        let Some(conn) = conns.get(id.slot()) else { return };
+        if SessionId::new(self.0.worker, Home::Http, id.slot(), conn.turn.get()) == id {
+            let until = conn.until.get().map_or(until, |before| before.min(until));
+            conn.until.set(Some(until));
+            conn.tell(Told::Leave);
+        }
+    }
+
+    /// Looks for connections whose time is over: silent ones, slow heads, idle ones, and those
+    /// that were asked to go and have not. Called every few hundred milliseconds.
+    pub fn sweep(&self, limits: impl Fn(ListenerIndex) -> (Duration, Duration)) {
+        let now = Instant::now();
+        for (_, conn) in self.0.conns.borrow().iter() {
+            let (header_timeout, idle_timeout) = limits(conn.listener);
+            let age = conn.wire.in_stage_for();
+            match conn.wire.stage() {
+                Stage::Fresh | Stage::Head if age >= header_timeout => {
+                    conn.wire.expired.store(true, Ordering::Relaxed);
+                    conn.tell(Told::Leave);
+                }
+                Stage::Idle if age >= idle_timeout => conn.tell(Told::Leave),
+                _ => {}
+            }
+            if conn.until.get().is_some_and(|until| now >= until) && conn.kind().is_some() {
+                conn.cut.set(true);
+                conn.tell(Told::Cut);
+            }
+        }
+    }
+
+    /// Ends everything at once, and tells which sessions were cut.
+    pub fn cut(&self) -> Vec<CutSession> {
+        let mut cut = Vec::new();
+        for (slot, conn) in self.0.conns.borrow().iter() {
+            let facts = self.facts(slot, conn);
+            if let Holding::Session(kind) = facts.holding {
+                conn.cut.set(true);
+                let why = match kind {
+                    Kind::Sse if conn.resumable.get() => "no event ended before the deadline",
+                    Kind::Sse => "the answer was still being generated",
+                    _ => "the request was still under way",
+                };
+                cut.push(CutSession { facts, why });
+            }
+            conn.tell(Told::Cut);
+        }
+        cut
+    }
+}

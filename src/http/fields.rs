@@ -1,0 +1,215 @@
+//! Header fields on their way through: what belongs to one connection only stays behind
+//! (RFC 9110 7.6.1), and where a request came from is written in.
+
+use std::net::IpAddr;
+
+use http::header::{
+    CONNECTION, FORWARDED, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::{HeaderMap, Request};
+
+use crate::config::Forwarded;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Takes away what belongs to the connection the message came on. What the `Connection` field
+/// names goes too, but for what frames the message or routes it.
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            .filter(|name| *name != HOST && *name != http::header::CONTENT_LENGTH)
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+        headers.remove(CONNECTION);
+    }
+    headers.remove(KEEP_ALIVE);
+    headers.remove(PROXY_CONNECTION);
+    headers.remove(TRANSFER_ENCODING);
+    headers.remove(UPGRADE);
+    headers.remove(HTTP2_SETTINGS);
+}
+
+/// The protocol that a request asks to be upgraded to, if it is one that may be passed on. `h2c`
+/// is not: the agent would then speak HTTP/2 past every check made here.
+pub(super) fn requested_upgrade<B>(request: &Request<B>) -> Option<HeaderValue> {
+    let protocol = request.headers().get(UPGRADE)?;
+    let asked = has_token(request.headers(), CONNECTION, "upgrade");
+    let text = protocol.to_str().ok()?;
+    let is_h2c = text.split(',').any(|token| token.trim().eq_ignore_ascii_case("h2c"));
+    (asked && !is_h2c).then(|| protocol.clone())
+}
+
+/// Whether a list-valued field has a token.
+pub(super) fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|item| item.trim().eq_ignore_ascii_case(token))
+}
+
+/// Whether the client takes trailers, which is all that is passed on of `TE`.
+pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
+    headers.contains_key(TE) && has_token(headers, TE, "trailers")
+}
+
+/// The values that say where a connection's requests come from, made once per connection.
+#[derive(Debug)]
+pub(super) struct Origin {
+    address: HeaderValue,
+    node: String,
+}
+
+impl Origin {
+    pub(super) fn new(client: IpAddr) -> Origin {
+        let node = match client {
+            IpAddr::V4(v4) => v4.to_string(),
+            // RFC 7239 6: an IPv6 address stands in brackets and quotes.
+            IpAddr::V6(v6) => format!("\"[{v6}]\""),
+        };
+        let unknown = HeaderValue::from_static("unknown");
+        Origin { address: client.to_string().parse().unwrap_or(unknown), node }
+    }
+}
+
+/// Writes where the request came from, by the operator's rule.
+pub(super) fn write_origin(headers: &mut HeaderMap, origin: &Origin, rule: Forwarded) {
+    match rule {
+        Forwarded::Leave => return,
+        Forwarded::Replace => {
+            for name in [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, FORWARDED] {
+                headers.remove(name);
+            }
+        }
+        Forwarded::Append => {}
+    }
+    let host = headers.get(HOST).cloned();
+    let element = forwarded_element(origin, host.as_ref());
+    append_to_list(headers, X_FORWARDED_FOR, origin.address.clone());
+    append_to_list(headers, FORWARDED, element);
+    // The first proxy knows best what the client asked for.
+    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    if let Some(host) = host {
+        headers.entry(X_FORWARDED_HOST).or_insert(host);
+    }
+}
+
+/// One element of `Forwarded` (RFC 7239 4); a host that would need escapes is left out.
+fn forwarded_element(origin: &Origin, host: Option<&HeaderValue>) -> HeaderValue {
+    let plain = |host: &&str| {
+        host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]_".contains(&b))
+    };
+    let text = match host.and_then(|host| host.to_str().ok()).filter(plain) {
+        Some(host) => format!("for={};host=\"{host}\";proto=http", origin.node),
+        None => format!("for={};proto=http", origin.node),
+    };
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("for=unknown;proto=http"))
+}
+
+/// Adds a value to a list-valued field as one line, in the order of the hops.
+fn append_to_list(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    if !headers.contains_key(&name) {
+        headers.insert(name, value);
+        return;
+    }
+    let mut list = Vec::new();
+    for line in headers.get_all(&name) {
+        list.extend_from_slice(line.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(value.as_bytes());
+    headers.insert(name, HeaderValue::from_bytes(&list).unwrap_or(value));
+}
+
+/// Adds a `Via` element with the operator's pseudonym (RFC 9110 7.6.3).
+pub(super) fn write_via(headers: &mut HeaderMap, pseudonym: Option<&str>) {
+    if let Some(name) = pseudonym
+        && let Ok(value) = HeaderValue::try_from(format!("1.1 {name}"))
+    {
+        append_to_list(headers, VIA, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    #[test]
+    fn what_connection_names_stays_behind() {
+        let mut map = headers(&[
+            ("connection", "close, x-secret"),
+            ("connection", "keep-alive, content-length"),
+            ("x-secret", "1"),
+            ("keep-alive", "timeout=5"),
+            ("content-length", "3"),
+            ("accept", "*/*"),
+        ]);
+        strip_hop_by_hop(&mut map);
+        assert_eq!(map, headers(&[("content-length", "3"), ("accept", "*/*")]));
+    }
+
+    #[test]
+    fn the_origin_is_appended_in_the_order_of_the_hops() {
+        let origin = Origin::new("203.0.113.9".parse().unwrap());
+        let mut map = headers(&[
+            ("host", "a.example"),
+            ("x-forwarded-for", "198.51.100.1"),
+            ("x-forwarded-for", "198.51.100.2"),
+            ("x-forwarded-proto", "https"),
+        ]);
+        write_origin(&mut map, &origin, Forwarded::Append);
+        assert_eq!(map["x-forwarded-for"], "198.51.100.1, 198.51.100.2, 203.0.113.9");
+        assert_eq!(map["x-forwarded-proto"], "https");
+        assert_eq!(map["x-forwarded-host"], "a.example");
+        assert_eq!(map["forwarded"], "for=203.0.113.9;host=\"a.example\";proto=http");
+    }
+
+    #[test]
+    fn what_a_client_made_up_is_replaced() {
+        let origin = Origin::new("2001:db8::1".parse().unwrap());
+        let mut map = headers(&[
+            ("host", "a\"b"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("forwarded", "for=10.0.0.1"),
+        ]);
+        write_origin(&mut map, &origin, Forwarded::Replace);
+        assert_eq!(map["x-forwarded-for"], "2001:db8::1");
+        assert_eq!(map["forwarded"], "for=\"[2001:db8::1]\";proto=http");
+    }
+
+    #[test]
+    fn h2c_is_no_upgrade_to_pass_on() {
+        let ask = |protocol: &str| {
+            let request = Request::builder()
+                .header("connection", "keep-alive, Upgrade")
+                .header("upgrade", protocol)
+                .body(())
+                .unwrap();
+            requested_upgrade(&request).is_some()
+        };
+        assert!(ask("websocket"));
+        assert!(!ask("h2c"));
+        assert!(!ask("websocket, H2C"));
+    }
+}

@@ -1,0 +1,143 @@
+//! The client's socket as hyper sees it: strict about what comes in, counted both ways, and closed
+//! without destroying what was sent last.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+
+use crate::session::{Direction, Ledger, ListenerIndex};
+
+use super::conn::{Stage, Wire};
+use super::gate::Gate;
+
+/// How long a client has, after our FIN, to read what was sent and end its own side.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The answer to a head that did not come in time (RFC 9110 15.5.9).
+const REQUEST_TIMEOUT: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// A client's socket.
+pub(super) struct ClientIo {
+    socket: TcpStream,
+    gate: Gate,
+    wire: Arc<Wire>,
+    ledger: Arc<Ledger>,
+    listener: ListenerIndex,
+    linger: Option<Pin<Box<Sleep>>>,
+    ended: bool,
+}
+
+impl ClientIo {
+    pub(super) fn new(
+        socket: TcpStream,
+        wire: Arc<Wire>,
+        ledger: Arc<Ledger>,
+        listener: ListenerIndex,
+    ) -> ClientIo {
+        ClientIo { socket, gate: Gate::new(), wire, ledger, listener, linger: None, ended: false }
+    }
+
+    /// The socket itself, for what comes after an upgrade.
+    pub(super) fn into_socket(self) -> TcpStream {
+        self.socket
+    }
+
+    fn time_is_over(&mut self) -> Poll<io::Result<()>> {
+        if self.wire.stage() == Stage::Head {
+            // A client that does not read either is not told.
+            let _ = self.socket.try_write(REQUEST_TIMEOUT);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for ClientIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.wire.is_expired() {
+            return self.time_is_over();
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
+        let bytes = &mut buf.filled_mut()[before..];
+        if bytes.is_empty() {
+            self.ended = true;
+            return Poll::Ready(Ok(()));
+        }
+        let n = bytes.len() as u64;
+        if self.gate.admit(bytes).is_some() {
+            self.wire.note_refusal();
+        }
+        self.wire.moved(0, n);
+        self.ledger.bytes(self.listener, Direction::ToUpstream, n);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ClientIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let n = ready!(Pin::new(&mut self.socket).poll_write(cx, buf))?;
+        self.wire.moved(1, n as u64);
+        self.ledger.bytes(self.listener, Direction::ToClient, n as u64);
+        Poll::Ready(Ok(n))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let n = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, bufs))?;
+        self.wire.moved(1, n as u64);
+        self.ledger.bytes(self.listener, Direction::ToClient, n as u64);
+        Poll::Ready(Ok(n))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wire.note_flush();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends a FIN and reads on until the client's own: a close with unread bytes would be a reset,
+    /// which destroys the response in the client's buffer (RFC 9112 9.6).
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.linger.is_none() {
+            ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
+            self.linger = Some(Box::pin(sleep(LINGER)));
+        }
+        let mut waste = [0; 4096];
+        while !self.ended {
+            let mut buf = ReadBuf::new(&mut waste);
+            match Pin::new(&mut self.socket).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) => self.ended = buf.filled().is_empty(),
+                Poll::Ready(Err(_)) => self.ended = true,
+                Poll::Pending => match &mut self.linger {
+                    Some(limit) => {
+                        ready!(limit.as_mut().poll(cx));
+                        self.ended = true;
+                    }
+                    None => return Poll::Pending,
+                },
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,23 @@
+//! HTTP: the server side, the client side, the layers between them, the handshake of an upgrade,
+//! event streams.
+//!
+//! hyper parses and writes; what is decided here is what passes and what does not. No phase is
+//! decided and no session is picked to go in this room: it is told, and does it politely.
+
+mod admission;
+mod body;
+mod conn;
+mod event_boundary;
+mod fields;
+pub mod gate;
+mod io;
+mod pool;
+mod problem;
+mod proxy;
+mod request_body;
+mod server;
+mod upgrade;
+
+pub use conn::Connections;
+pub use pool::Agent;
+pub use server::{Accepted, HealthAnswer, Site};

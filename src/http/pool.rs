@@ -1,0 +1,204 @@
+//! The client side: one worker's connections to one agent, kept and used again.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, sleep_until};
+
+use crate::config::Upstream;
+use crate::net::{DialError, Dialer, Endpoints, Tasks};
+
+use super::request_body::{Progress, RequestBody};
+
+/// Connections kept per worker and agent; more than that are closed when they fall idle.
+const KEPT: usize = 1024;
+
+/// Why the agent gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AgentError {
+    /// No connection.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The connection broke before an answer came.
+    #[error("the agent closed the connection before it answered: {0}")]
+    Broken(hyper::Error),
+    /// The client's body broke off or was malformed.
+    #[error("the request body is incomplete or malformed: {0}")]
+    RequestBody(hyper::Error),
+    /// What came is no HTTP/1.1 response.
+    #[error("the agent's answer is not valid HTTP/1.1: {0}")]
+    Malformed(hyper::Error),
+    /// Nothing came in time.
+    #[error("no answer from the agent within {0:?}")]
+    Timeout(Duration),
+}
+
+struct Idle {
+    sender: SendRequest<RequestBody>,
+    since: Instant,
+}
+
+/// One worker's way to one agent.
+pub struct Agent {
+    dialer: Dialer,
+    idle: RefCell<Vec<Idle>>,
+    idle_timeout: Duration,
+    response_timeout: Option<Duration>,
+    tasks: Tasks,
+}
+
+/// A connection in use; given back, it serves the next request.
+pub(super) struct Lease {
+    agent: Rc<Agent>,
+    sender: SendRequest<RequestBody>,
+}
+
+impl Lease {
+    pub(super) fn give_back(self) {
+        let Lease { agent, sender } = self;
+        let mut idle = agent.idle.borrow_mut();
+        if idle.len() < KEPT && !sender.is_closed() {
+            idle.push(Idle { sender, since: Instant::now() });
+        }
+    }
+}
+
+impl Agent {
+    /// A way to an agent, with no connection yet.
+    pub fn new(upstream: &Upstream, endpoints: Arc<Endpoints>, tasks: Tasks) -> Agent {
+        let response_timeout = Some(upstream.response_timeout).filter(|limit| !limit.is_zero());
+        Agent {
+            dialer: Dialer::new(endpoints),
+            idle: RefCell::default(),
+            idle_timeout: upstream.idle_timeout,
+            response_timeout,
+            tasks,
+        }
+    }
+
+    /// The dialer, for what is not HTTP.
+    pub fn dialer(&self) -> &Dialer {
+        &self.dialer
+    }
+
+    /// Closes connections that nobody has used for too long. Called once in a while.
+    pub fn sweep(&self) {
+        let now = Instant::now();
+        self.idle.borrow_mut().retain(|idle| {
+            now.duration_since(idle.since) < self.idle_timeout && !idle.sender.is_closed()
+        });
+    }
+
+    /// The connection used last of those that are ready: it is the least likely to be stale.
+    fn pooled(&self) -> Option<SendRequest<RequestBody>> {
+        let mut idle = self.idle.borrow_mut();
+        let now = Instant::now();
+        let at = idle.iter().rposition(|idle| {
+            idle.sender.is_ready() && now.duration_since(idle.since) < self.idle_timeout
+        })?;
+        Some(idle.remove(at).sender)
+    }
+
+    async fn fresh(&self) -> Result<SendRequest<RequestBody>, AgentError> {
+        let socket = self.dialer.dial().await?;
+        let (sender, connection) = http1::Builder::new()
+            .handshake(TokioIo::new(socket))
+            .await
+            .map_err(AgentError::Broken)?;
+        self.tasks.spawn(async move {
+            // How it ends is told to whoever waits for a response on it.
+            let _ = connection.with_upgrades().await;
+        });
+        Ok(sender)
+    }
+
+    /// Sends a request and waits for the head of its response.
+    ///
+    /// A request that was never written because the pooled connection had just closed goes out on
+    /// a fresh one. One that was written and got no answer does so only when it is idempotent and
+    /// has no body (RFC 9110 9.2.2); others never.
+    pub(super) async fn send(
+        self: &Rc<Self>,
+        mut request: Request<RequestBody>,
+        again: impl Fn() -> Option<Request<RequestBody>>,
+    ) -> Result<(Response<Incoming>, Lease), AgentError> {
+        while let Some(sender) = self.pooled() {
+            match self.send_on(sender, request).await {
+                Ok(answer) => return Ok(answer),
+                Err(Failure { unsent: Some(unsent), .. }) => request = unsent,
+                Err(Failure { error: error @ AgentError::Broken(_), .. }) => match again() {
+                    Some(copy) => {
+                        request = copy;
+                        break;
+                    }
+                    None => return Err(error),
+                },
+                Err(Failure { error, .. }) => return Err(error),
+            }
+        }
+        let sender = self.fresh().await?;
+        self.send_on(sender, request).await.map_err(|failure| failure.error)
+    }
+
+    async fn send_on(
+        self: &Rc<Self>,
+        mut sender: SendRequest<RequestBody>,
+        mut request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Lease), Failure> {
+        let progress = Progress::new(Instant::now().into());
+        request.body_mut().note_progress(Rc::clone(&progress));
+        let sent = sender.try_send_request(request);
+        let response = match self.response_timeout {
+            None => sent.await,
+            Some(limit) => {
+                tokio::select! {
+                    biased;
+                    response = sent => response,
+                    () = silence(&progress, limit) => {
+                        return Err(Failure { error: AgentError::Timeout(limit), unsent: None });
+                    }
+                }
+            }
+        };
+        match response {
+            Ok(response) => Ok((response, Lease { agent: Rc::clone(self), sender })),
+            Err(mut e) => {
+                let unsent = e.take_message();
+                Err(Failure { error: classify(e.into_error()), unsent })
+            }
+        }
+    }
+}
+
+struct Failure {
+    error: AgentError,
+    unsent: Option<Request<RequestBody>>,
+}
+
+/// Whose fault it was.
+fn classify(error: hyper::Error) -> AgentError {
+    if error.is_user() {
+        AgentError::RequestBody(error)
+    } else if error.is_parse() {
+        AgentError::Malformed(error)
+    } else {
+        AgentError::Broken(error)
+    }
+}
+
+/// Ends when nothing has moved for so long.
+async fn silence(progress: &Progress, limit: Duration) {
+    loop {
+        let until = progress.get() + limit;
+        if Instant::now() >= until {
+            return;
+        }
+        sleep_until(until).await;
+    }
+}

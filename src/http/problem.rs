@@ -1,0 +1,56 @@
+//! Answers of our own: short problem details (RFC 9457), and what goes with them.
+
+use std::hash::{BuildHasher, RandomState};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+
+use super::body::ResponseBody;
+
+/// A problem details response that does not close the connection.
+pub(super) fn problem(status: StatusCode, detail: &str) -> Response<ResponseBody> {
+    let body = serde_json::json!({
+        "type": "about:blank",
+        "title": status.canonical_reason().unwrap_or_default(),
+        "status": status.as_u16(),
+        "detail": detail,
+    });
+    let mut response = Response::new(ResponseBody::whole(Bytes::from(body.to_string())));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("application/problem+json");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+/// The same, as the last response of its connection.
+pub(super) fn last_problem(status: StatusCode, detail: &str) -> Response<ResponseBody> {
+    let mut response = problem(status, detail);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// The refusal of a new session: 503, with a time to come back that differs from client to client,
+/// for the same number for all is a storm later (RFC 9110 10.2.3).
+pub(super) fn come_back_later(detail: &str) -> Response<ResponseBody> {
+    let mut response = last_problem(StatusCode::SERVICE_UNAVAILABLE, detail);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(1 + some_number() % 5));
+    response
+}
+
+/// An event stream that holds one `retry:` and ends: a browser never comes back after a 503
+/// (HTML, "Server-sent events", processing model).
+pub(super) fn reconnect_stream() -> Response<ResponseBody> {
+    let retry = format!("retry: {}\n\n", 1_000 + some_number() % 4_000);
+    let mut response = Response::new(ResponseBody::whole(Bytes::from(retry)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// A number that differs from call to call; enough to spread clients by, and no secret.
+fn some_number() -> u64 {
+    RandomState::new().hash_one(0)
+}

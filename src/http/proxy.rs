@@ -1,0 +1,226 @@
+//! One request, from its head to the head of its response.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, UPGRADE};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::session::{Kind, Outcome, Refusal};
+
+use super::body::{Ending, Never, ResponseBody};
+use super::conn::Conn;
+use super::event_boundary::EventBoundary;
+use super::fields::{self, Origin};
+use super::pool::AgentError;
+use super::problem::{last_problem, problem};
+use super::request_body::RequestBody;
+use super::server::Site;
+use super::upgrade;
+
+/// How long the first chunk of a body is waited for before the agent hears of the request. What
+/// comes along with the head is checked by then; a client that waits for an answer before it sends
+/// its body is not held up for long.
+const FIRST_CHUNK: Duration = Duration::from_millis(20);
+
+/// Passes a request on and its response back.
+pub(super) async fn forward(
+    site: Rc<Site>,
+    conn: Rc<Conn>,
+    origin: Rc<Origin>,
+    mut request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Never> {
+    let upgrade = fields::requested_upgrade(&request);
+    let client_side = upgrade.as_ref().map(|_| hyper::upgrade::on(&mut request));
+    let subscription = request.method() == Method::GET;
+
+    let request = match prepare(&site, &origin, request, upgrade.as_ref()).await {
+        Ok(request) => request,
+        Err(detail) => {
+            site.ledger.refused(site.listener, Refusal::BadRequest);
+            conn.complete(Outcome::Failed);
+            return Ok(last_problem(StatusCode::BAD_REQUEST, detail));
+        }
+    };
+    let copy = copy_of(&request);
+    let again = || copy.as_ref().map(|head| head_of(head, RequestBody::empty()));
+    let (mut response, lease) = match site.agent.send(request, again).await {
+        Ok(answer) => answer,
+        Err(e) => return Ok(refusal(&site, &conn, &e, upgrade.is_some())),
+    };
+
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let Some(client_side) = client_side else {
+            conn.complete(Outcome::Failed);
+            let detail = "the agent switched protocols without being asked";
+            return Ok(last_problem(StatusCode::BAD_GATEWAY, detail));
+        };
+        let agent_side = hyper::upgrade::on(&mut response);
+        return Ok(upgrade::hand_over(&site, &conn, response, client_side, agent_side));
+    }
+
+    let version = response.version();
+    let headers = response.headers_mut();
+    fields::strip_hop_by_hop(headers);
+    fields::write_via(headers, site.settings.via.as_deref());
+    if upgrade.is_some() {
+        // The client may have spoken the new protocol already: nothing behind this answer can be
+        // read as a request.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    let ending = match is_event_stream(headers) {
+        false => Ending::Never,
+        true => {
+            conn.open(Kind::Sse);
+            let resumable = subscription && !headers.contains_key(CONTENT_LENGTH);
+            conn.resumable.set(resumable);
+            match (resumable, headers.contains_key(CONTENT_ENCODING)) {
+                (false, _) => Ending::Never,
+                (true, false) => Ending::AfterEvent(EventBoundary::new()),
+                (true, true) => Ending::Anywhere,
+            }
+        }
+    };
+    if version < Version::HTTP_11 {
+        *response.version_mut() = Version::HTTP_11;
+    }
+    Ok(response.map(|body| ResponseBody::passing(body, conn, lease, ending)))
+}
+
+/// Makes of a client's request the one that the agent gets.
+async fn prepare(
+    site: &Site,
+    origin: &Origin,
+    request: Request<Incoming>,
+    upgrade: Option<&HeaderValue>,
+) -> Result<Request<RequestBody>, &'static str> {
+    let (mut parts, mut body) = request.into_parts();
+    let trailers = fields::takes_trailers(&parts.headers);
+    fields::strip_hop_by_hop(&mut parts.headers);
+    parts.headers.remove(TE);
+    if trailers {
+        parts.headers.insert(TE, HeaderValue::from_static("trailers"));
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    if let Some(protocol) = upgrade {
+        parts.headers.insert(UPGRADE, protocol.clone());
+        let value = if trailers { "upgrade, te" } else { "upgrade" };
+        parts.headers.insert(CONNECTION, HeaderValue::from_static(value));
+    }
+    to_origin_form(&mut parts)?;
+    parts.version = Version::HTTP_11;
+    parts.extensions.clear();
+    fields::write_origin(&mut parts.headers, origin, site.settings.forwarded);
+    fields::write_via(&mut parts.headers, site.settings.via.as_deref());
+
+    let expects = parts.headers.contains_key(EXPECT);
+    let is_chunked = !body.is_end_stream() && !parts.headers.contains_key(CONTENT_LENGTH);
+    let first = match is_chunked && !expects {
+        true => first_frame(&mut body).await?,
+        false => None,
+    };
+    let mut body = RequestBody::new(body, first);
+    let mut request = Request::from_parts(parts, ());
+    if expects {
+        let (go, asked) = mpsc::unbounded_channel();
+        hyper::ext::on_informational(&mut request, move |response| {
+            if response.status() == StatusCode::CONTINUE {
+                // A body that has gone needs no word.
+                let _ = go.send(());
+            }
+        });
+        body.wait_for_go(asked);
+    }
+    Ok(request.map(|()| body))
+}
+
+/// Requests go to the agent in origin form; an absolute target takes the place of the Host field
+/// (RFC 9112 3.2.2).
+fn to_origin_form(parts: &mut http::request::Parts) -> Result<(), &'static str> {
+    if let Some(authority) = parts.uri.authority() {
+        let host = HeaderValue::from_str(authority.as_str())
+            .map_err(|_| "the authority of the request target is not a host")?;
+        parts.headers.insert(HOST, host);
+        let path = parts.uri.path_and_query().cloned();
+        parts.uri = Uri::from(path.unwrap_or(PathAndQuery::from_static("/")));
+    }
+    Ok(())
+}
+
+/// The first frame of a chunked body, if it comes soon.
+async fn first_frame(body: &mut Incoming) -> Result<Option<Frame<Bytes>>, &'static str> {
+    let frame = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx));
+    match timeout(FIRST_CHUNK, frame).await {
+        Ok(Some(Ok(frame))) => Ok(Some(frame)),
+        Ok(Some(Err(_))) => Err("the body is not validly chunked"),
+        Ok(None) | Err(_) => Ok(None),
+    }
+}
+
+/// The head of a request that may be sent twice.
+fn copy_of(request: &Request<RequestBody>) -> Option<Request<()>> {
+    let may = request.method().is_idempotent() && request.body().is_end_stream();
+    may.then(|| head_of(request, ()))
+}
+
+fn head_of<A, B>(request: &Request<A>, body: B) -> Request<B> {
+    let mut copy = Request::new(body);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+/// Our answer in the place of the agent's.
+fn refusal(site: &Site, conn: &Conn, error: &AgentError, last: bool) -> Response<ResponseBody> {
+    let status = match error {
+        AgentError::Dial(crate::net::DialError::Timeout { .. }) | AgentError::Timeout(_) => {
+            StatusCode::GATEWAY_TIMEOUT
+        }
+        AgentError::Dial(_) | AgentError::Broken(_) | AgentError::Malformed(_) => {
+            StatusCode::BAD_GATEWAY
+        }
+        AgentError::RequestBody(_) => StatusCode::BAD_REQUEST,
+    };
+    let why = match error {
+        AgentError::RequestBody(_) => Refusal::BadRequest,
+        _ => Refusal::Upstream,
+    };
+    site.ledger.refused(site.listener, why);
+    conn.complete(Outcome::Failed);
+    tracing::debug!(client.addr = %conn.client, %error, "no answer from the agent");
+    // Where the agent is and what the system says of it is the operator's business: it is in the
+    // log.
+    let detail = match error {
+        AgentError::Dial(crate::net::DialError::Timeout { .. }) => {
+            "the agent behind this proxy could not be reached in time"
+        }
+        AgentError::Dial(_) => "the agent behind this proxy cannot be reached",
+        AgentError::Broken(_) => "the agent closed the connection before it answered",
+        AgentError::Malformed(_) => "the agent's answer is not valid HTTP/1.1",
+        AgentError::Timeout(_) => "the agent did not answer in time",
+        AgentError::RequestBody(_) => "the request body is incomplete or malformed",
+    };
+    if last || why == Refusal::BadRequest {
+        last_problem(status, detail)
+    } else {
+        problem(status, detail)
+    }
+}
+
+/// Whether the response is an event stream.
+fn is_event_stream(headers: &http::HeaderMap) -> bool {
+    let Some(kind) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("text/event-stream")
+}

@@ -1,0 +1,157 @@
+//! The server side: one connection from accept to its end.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::net::{SocketAddr, TcpStream};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::StatusCode;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tower::{ServiceBuilder, service_fn};
+
+use crate::config::{self, LateArrivals};
+use crate::net::Tasks;
+use crate::relay::Pump;
+use crate::session::{Connected, Ledger, ListenerIndex, Phase, Refusal};
+
+use super::admission::AdmissionLayer;
+use super::conn::{Connections, Told};
+use super::fields::Origin;
+use super::io::ClientIo;
+use super::pool::Agent;
+use super::proxy;
+
+/// hyper's own buffers are never larger than this, so that a slow reader costs no more.
+const BUFFER: usize = 64 * 1024;
+
+/// Answers `health_path`: the status and the body.
+pub type HealthAnswer = Arc<dyn Fn() -> (StatusCode, Bytes) + Send + Sync>;
+
+/// One HTTP listener as one worker serves it.
+pub struct Site {
+    /// Which listener.
+    pub listener: ListenerIndex,
+    /// Its settings.
+    pub settings: config::Http,
+    /// What late arrivals meet.
+    pub late: LateArrivals,
+    /// The status code of a Close that a drain sends.
+    pub websocket_close_code: u16,
+    /// The agent behind it.
+    pub agent: Rc<Agent>,
+    /// Where upgraded sessions go on.
+    pub pump: Pump,
+    /// The worker's connections.
+    pub connections: Connections,
+    /// The worker's view of the phase.
+    pub phase: Rc<Cell<Phase>>,
+    /// The worker's ledger.
+    pub ledger: Arc<Ledger>,
+    /// What `health_path` answers.
+    pub health: Option<HealthAnswer>,
+    /// The worker's tasks.
+    pub tasks: Tasks,
+}
+
+/// When a connection came, as far as it matters for what it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// In good time.
+    Welcome,
+    /// After the lame duck stretch.
+    Late,
+    /// While there was no room for it.
+    Overload,
+}
+
+/// A client's connection that was just accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The socket, non-blocking.
+    pub socket: TcpStream,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// The connection, as counted.
+    pub connected: Connected,
+    /// When it came.
+    pub arrival: Arrival,
+}
+
+/// How a connection's task ended.
+enum End {
+    Hyper(hyper::Result<()>),
+    Cut,
+}
+
+impl Site {
+    /// Serves a connection to its end, or to its upgrade.
+    pub async fn serve(self: Rc<Self>, accepted: Accepted) {
+        let socket = match tokio::net::TcpStream::from_std(accepted.socket) {
+            Ok(socket) => socket,
+            Err(e) => {
+                tracing::debug!(error = %e, "a connection could not be watched");
+                return;
+            }
+        };
+        let seat = self.connections.seat(accepted.connected, accepted.client);
+        let conn = Rc::clone(&seat.conn);
+        let ledger = Arc::clone(&self.ledger);
+        let io = ClientIo::new(socket, Arc::clone(&conn.wire), ledger, self.listener);
+        let origin = Rc::new(Origin::new(accepted.client.ip()));
+        let (site, arrival) = (Rc::clone(&self), accepted.arrival);
+        let layer = AdmissionLayer { site, conn: Rc::clone(&conn), arrival };
+        let forward = {
+            let (site, conn) = (Rc::clone(&self), Rc::clone(&conn));
+            service_fn(move |request| {
+                proxy::forward(Rc::clone(&site), Rc::clone(&conn), Rc::clone(&origin), request)
+            })
+        };
+        let service = TowerToHyperService::new(ServiceBuilder::new().layer(layer).service(forward));
+        let connection = http1::Builder::new()
+            .header_read_timeout(None)
+            .max_header_size(self.settings.max_header_bytes)
+            .max_buf_size(BUFFER.max(self.settings.max_header_bytes))
+            .max_headers(self.settings.max_headers)
+            .auto_date_header(false)
+            .serve_connection(TokioIo::new(io), service)
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        let mut leaving = false;
+        let end = poll_fn(|cx| {
+            conn.listen(cx);
+            if conn.told() == Some(Told::Cut) {
+                return Poll::Ready(End::Cut);
+            }
+            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                return Poll::Ready(End::Hyper(result));
+            }
+            conn.settle();
+            if conn.told() == Some(Told::Leave) && !leaving {
+                // What had arrived was read just now, so an idle connection is truly idle.
+                leaving = true;
+                connection.as_mut().graceful_shutdown();
+                if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                    return Poll::Ready(End::Hyper(result));
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+        match end {
+            End::Hyper(Ok(())) => seat.ended_well(),
+            End::Hyper(Err(e)) => {
+                if e.is_parse() && !e.is_incomplete_message() {
+                    self.ledger.refused(self.listener, Refusal::BadRequest);
+                }
+                tracing::debug!(client.addr = %accepted.client, error = %e, "connection ended");
+            }
+            End::Cut => {}
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Connections to the agent, and what is known of its endpoints.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::{Endpoint, Upstream, UpstreamName};
+use crate::session::metrics::EndpointMetrics;
+
+/// Why no endpoint could be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The last endpoint that was tried refused, or there is no way to it.
+    #[error("upstream {upstream}: cannot connect to {endpoint}: {source}")]
+    Unreachable {
+        /// The upstream.
+        upstream: UpstreamName,
+        /// The endpoint tried last.
+        endpoint: Endpoint,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The time for connecting ran out.
+    #[error("upstream {upstream}: no connection to {endpoint} within {limit:?}")]
+    Timeout {
+        /// The upstream.
+        upstream: UpstreamName,
+        /// The endpoint tried last.
+        endpoint: Endpoint,
+        /// `connect_timeout`.
+        limit: Duration,
+    },
+}
+
+#[derive(Debug)]
+struct EndpointState {
+    endpoint: Endpoint,
+    /// Set when the endpoint is an address, and no name to be looked up.
+    addr: Option<SocketAddr>,
+    healthy: AtomicBool,
+    metrics: EndpointMetrics,
+}
+
+/// An upstream's endpoints and their health, shared by all workers.
+#[derive(Debug)]
+pub struct Endpoints {
+    name: UpstreamName,
+    connect_timeout: Duration,
+    endpoints: Vec<EndpointState>,
+}
+
+impl Endpoints {
+    /// Endpoints of which nothing is known yet: they count as unhealthy until one is reached.
+    pub fn new(upstream: &Upstream) -> Endpoints {
+        let endpoints = upstream.endpoints.iter().map(|endpoint| {
+            let metrics = EndpointMetrics::register(&upstream.name.0, &endpoint.0);
+            metrics.healthy(false);
+            EndpointState {
+                endpoint: endpoint.clone(),
+                addr: endpoint.0.parse().ok(),
+                healthy: AtomicBool::new(false),
+                metrics,
+            }
+        });
+        Endpoints {
+            name: upstream.name.clone(),
+            connect_timeout: upstream.connect_timeout,
+            endpoints: endpoints.collect(),
+        }
+    }
+
+    /// The upstream's name.
+    pub fn name(&self) -> &UpstreamName {
+        &self.name
+    }
+
+    /// Whether the last attempt to reach one of them went well.
+    pub fn any_healthy(&self) -> bool {
+        self.endpoints.iter().any(|e| e.healthy.load(Ordering::Relaxed))
+    }
+
+    /// Tries those that could not be reached last time. What is well is left alone: a connection
+    /// without a word fills the logs of some agents.
+    pub async fn probe_unhealthy(&self) {
+        for state in &self.endpoints {
+            if !state.healthy.load(Ordering::Relaxed) {
+                let _ = self.reach(state).await;
+            }
+        }
+    }
+
+    async fn reach(&self, state: &EndpointState) -> Result<TcpStream, DialError> {
+        let begun = Instant::now();
+        let connect = async {
+            match state.addr {
+                Some(addr) => TcpStream::connect(addr).await,
+                None => TcpStream::connect(&*state.endpoint.0).await,
+            }
+        };
+        let reached = match timeout_at(begun + self.connect_timeout, connect).await {
+            Ok(Ok(socket)) => Ok(socket),
+            Ok(Err(source)) => Err(DialError::Unreachable {
+                upstream: self.name.clone(),
+                endpoint: state.endpoint.clone(),
+                source,
+            }),
+            Err(_) => Err(DialError::Timeout {
+                upstream: self.name.clone(),
+                endpoint: state.endpoint.clone(),
+                limit: self.connect_timeout,
+            }),
+        };
+        if let Ok(socket) = &reached {
+            state.metrics.connected(begun.elapsed());
+            // A socket that was reset meanwhile shows it at the first read.
+            let _ = socket.set_nodelay(true);
+        }
+        let well = reached.is_ok();
+        if state.healthy.swap(well, Ordering::Relaxed) != well {
+            state.metrics.healthy(well);
+            match &reached {
+                Ok(_) => tracing::info!(
+                    upstream = %self.name, endpoint = %state.endpoint, "endpoint reached"
+                ),
+                Err(e) => tracing::warn!(
+                    upstream = %self.name, endpoint = %state.endpoint, error = %e, "endpoint lost"
+                ),
+            }
+        }
+        reached
+    }
+}
+
+/// Opens connections to one upstream, for one worker.
+#[derive(Debug)]
+pub struct Dialer {
+    shared: Arc<Endpoints>,
+    next: AtomicUsize,
+}
+
+impl Dialer {
+    /// A dialer that begins with the first endpoint.
+    pub fn new(shared: Arc<Endpoints>) -> Dialer {
+        Dialer { shared, next: AtomicUsize::new(0) }
+    }
+
+    /// Connects to the next endpoint in turn that can be reached; those that are known to be down
+    /// are tried last.
+    ///
+    /// # Errors
+    /// When none could be reached: the error of the last that was tried.
+    pub async fn dial(&self) -> Result<TcpStream, DialError> {
+        let all = &self.shared.endpoints;
+        let start = self.next.fetch_add(1, Ordering::Relaxed);
+        let turn = || (0..all.len()).map(|i| &all[(start.wrapping_add(i)) % all.len()]);
+        let is_well = |state: &&EndpointState| state.healthy.load(Ordering::Relaxed);
+        let order: Vec<_> =
+            turn().filter(is_well).chain(turn().filter(|state| !is_well(state))).collect();
+        let mut last = None;
+        for state in order {
+            match self.shared.reach(state).await {
+                Ok(socket) => return Ok(socket),
+                Err(e) => last = Some(e),
+            }
+        }
+        Err(last.expect("an upstream has at least one endpoint"))
+    }
+}

@@ -1,0 +1,15 @@
+//! Sockets: bound, accepted, dialled, and what the kernel knows of them.
+//!
+//! No protocol above TCP and no phase come in here.
+
+mod accept;
+mod descriptors;
+mod dial;
+pub mod sockinfo;
+mod tasks;
+pub mod watch;
+
+pub use accept::{AcceptError, Listening, bind};
+pub use descriptors::{Descriptors, RESERVED};
+pub use dial::{DialError, Dialer, Endpoints};
+pub use tasks::Tasks;

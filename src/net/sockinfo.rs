@@ -1,0 +1,83 @@
+//! What the kernel knows of a TCP socket and no crate at hand asks it: how much has not been
+//! acknowledged, how much has not been read, and how long the way there and back takes.
+//!
+//! One of the two places with `unsafe`; the other is `watch`.
+
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+/// Bytes that were written to the socket and that the peer has not acknowledged; zero if the
+/// kernel does not say.
+#[allow(unsafe_code, reason = "SIOCOUTQ (tcp(7)) has no safe wrapper")]
+pub fn unacknowledged(socket: impl AsFd) -> u64 {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is borrowed and so open during the call; TIOCOUTQ, which is SIOCOUTQ,
+    // writes one int to the address given, which lives on this stack.
+    let done = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if done == 0 { u64::try_from(bytes).unwrap_or(0) } else { 0 }
+}
+
+/// Bytes that have arrived and were not read; zero if the kernel does not say.
+pub fn unread(socket: impl AsFd) -> u64 {
+    rustix::io::ioctl_fionread(socket).unwrap_or(0)
+}
+
+/// The smoothed round trip to the peer (TCP_INFO, `tcpi_rtt`); none if the kernel does not say.
+#[allow(unsafe_code, reason = "TCP_INFO (tcp(7)) has no safe wrapper")]
+pub fn round_trip(socket: impl AsFd) -> Option<Duration> {
+    // SAFETY: `tcp_info` is plain integers, for which all zeroes is a value.
+    let mut info: libc::tcp_info = unsafe { mem::zeroed() };
+    let mut length = libc::socklen_t::try_from(mem::size_of::<libc::tcp_info>()).ok()?;
+    // SAFETY: the descriptor is borrowed and so open during the call; the kernel writes at most
+    // `length` bytes to `info`, whose size that is, and the length written to `length`.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    };
+    let told = usize::try_from(length).unwrap_or(0);
+    let needed = mem::offset_of!(libc::tcp_info, tcpi_rtt) + mem::size_of_val(&info.tcpi_rtt);
+    (done == 0 && told >= needed).then(|| Duration::from_micros(u64::from(info.tcpi_rtt)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (far, _) = listener.accept().unwrap();
+        (near, far)
+    }
+
+    #[test]
+    fn bytes_that_nobody_reads_are_seen_on_both_sides() {
+        let (mut near, mut far) = pair();
+        near.write_all(b"twelve bytes").unwrap();
+        let mut first = [0; 1];
+        far.read_exact(&mut first).unwrap();
+        assert_eq!(unread(&far), 11);
+
+        near.set_nonblocking(true).unwrap();
+        while near.write(&[0; 65_536]).is_ok() {}
+        assert!(unacknowledged(&near) > 0, "a full queue holds unacknowledged bytes");
+    }
+
+    #[test]
+    fn the_round_trip_of_loopback_is_short() {
+        let (mut near, mut far) = pair();
+        near.write_all(b"x").unwrap();
+        far.read_exact(&mut [0; 1]).unwrap();
+        let round_trip = round_trip(&near).unwrap();
+        assert!(round_trip < Duration::from_secs(1), "{round_trip:?}");
+    }
+}

@@ -1,0 +1,67 @@
+//! One side of a relayed session: a socket, read and written without waiting.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use socket2::SockRef;
+
+/// One side of a session.
+#[derive(Debug)]
+pub(super) struct Half {
+    socket: TcpStream,
+}
+
+impl Half {
+    /// Takes over a connected, non-blocking socket.
+    pub(super) fn new(socket: std::net::TcpStream) -> Half {
+        Half { socket: TcpStream::from_std(socket) }
+    }
+
+    /// Has readiness of either direction reported under `token`, once per edge.
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        registry.register(&mut self.socket, token, interest)
+    }
+
+    /// Reads what there is; zero is the end of the stream.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.socket.read(buffer) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Writes what fits; zero when nothing does.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.socket.write(bytes) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+                done => return done,
+            }
+        }
+    }
+
+    /// Says that nothing more will be sent.
+    pub(super) fn finish(&self) {
+        // A peer that has gone already needs no FIN.
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+
+    /// Makes the close of this socket a reset.
+    pub(super) fn abort(&self) {
+        let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+    }
+}
+
+impl AsFd for Half {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

@@ -1,0 +1,302 @@
+//! How a relayed session that was asked to go is brought to its end: politely, between messages,
+//! one side after the other.
+//!
+//! The conversation (RFC 6455 7.1.2, with the relay between the two): one side is told first, by a
+//! Close of ours. What the other still says to it is undelivered from there on, and counted; what
+//! it says itself is delivered, up to and with its own Close, which tells the second side. Then
+//! both are given a FIN, and it is over. Raw bytes go the same way, with a FIN for a Close.
+
+use crate::net::sockinfo;
+use crate::session::{Direction, Outcome};
+
+use super::boundary::{Between, Walk};
+use super::close_frame::close_frame;
+use super::moment::{self, Circumstances, First};
+use super::relayed::{ROOM, Relayed, Speech, Turn, back};
+use super::traffic::Micros;
+
+/// Whether a session has been asked to go, and how far it has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stay {
+    /// Nobody has asked.
+    Staying,
+    /// It has been asked, and waits for its moment.
+    Asked {
+        /// Since when.
+        since: Micros,
+        /// After this moment the close handshake would not fit any more.
+        last_chance: Micros,
+        /// When it is cut.
+        until: Micros,
+    },
+    /// The first side has been told.
+    Leaving {
+        /// Which.
+        first: First,
+        /// When it is cut.
+        until: Micros,
+    },
+}
+
+impl Relayed {
+    /// Asks the session to go: until `until` in all, with `handshake` microseconds of it kept for
+    /// the close handshake. Being asked again can only shorten it.
+    pub(super) fn ask(&mut self, until: Micros, handshake: u64, now: Micros) {
+        let last_chance = Micros(until.0.saturating_sub(handshake));
+        match &mut self.stay {
+            Stay::Staying => self.stay = Stay::Asked { since: now, last_chance, until },
+            Stay::Asked { last_chance: before, until: limit, .. } => {
+                *before = last_chance.min(*before);
+                *limit = until.min(*limit);
+            }
+            Stay::Leaving { until: limit, .. } => *limit = until.min(*limit),
+        }
+    }
+
+    /// Looks whether the moment has come, or the time is over; called every few milliseconds while
+    /// the session is asked to go.
+    pub(super) fn consider(&mut self, now: Micros) -> Option<Outcome> {
+        if let Some(first) = self.moment(now) {
+            self.tell_first(first, now);
+            if let Some(outcome) = self.left() {
+                return Some(outcome);
+            }
+        }
+        match self.stay {
+            Stay::Asked { until, .. } | Stay::Leaving { until, .. } if now >= until => {
+                Some(self.cut())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether now is the moment, and who is told first.
+    fn moment(&self, now: Micros) -> Option<First> {
+        let Stay::Asked { since, last_chance, .. } = self.stay else { return None };
+        if self.flows.iter().any(|flow| flow.boundary.close_seen() || flow.ended) {
+            // It is leaving by itself.
+            return None;
+        }
+        let round_trip = sockinfo::round_trip(&self.halves[Direction::ToUpstream.index()]);
+        let round_trip = round_trip.map_or(0, |rtt| u64::try_from(rtt.as_micros()).unwrap_or(0));
+        moment::decide(
+            &self.traffic,
+            Circumstances {
+                now,
+                round_trip,
+                boundaries: self.has_boundaries(),
+                waited: now.since(since),
+                last_chance: now >= last_chance,
+            },
+        )
+    }
+
+    /// Whether the stream's messages can be told apart: a WebSocket whose framing holds.
+    fn has_boundaries(&self) -> bool {
+        matches!(self.speech, Speech::Websocket { .. })
+            && self.flows.iter().all(|flow| !flow.boundary.is_broken())
+    }
+
+    /// Tells the first side, if the stream to it stands between two messages.
+    fn tell_first(&mut self, first: First, now: Micros) {
+        let way = way_to(first);
+        if self.has_boundaries() {
+            let Some(here) = self.flow(way).boundary.between() else { return };
+            self.put_close(way, here);
+        } else if self.flow(way).is_spilling() {
+            return;
+        } else {
+            self.finish(way);
+        }
+        self.flow(way).muted = true;
+        self.start_leaving(first, now);
+    }
+
+    fn start_leaving(&mut self, first: First, now: Micros) {
+        if let Stay::Asked { last_chance, until, .. } = self.stay {
+            let handshake = until.since(last_chance);
+            let until = until.min(Micros(now.0 + handshake));
+            self.stay = Stay::Leaving { first, until };
+        }
+    }
+
+    /// Deals with bytes of a session that has been asked to go.
+    pub(super) fn take_leaving(&mut self, way: Direction, n: usize, walk: Walk, turn: &mut Turn) {
+        if self.flow(way).muted {
+            // The Close that ends the other side's words is an answer to ours, not a loss.
+            let flow = self.flow(way);
+            let lost = match walk.close {
+                Some(close) => close,
+                None if flow.boundary.close_seen() => 0,
+                None => n,
+            };
+            self.lose(way, lost as u64);
+            return;
+        }
+        match (self.stay, walk.close) {
+            (Stay::Leaving { .. }, Some(close)) if way == Direction::ToClient => {
+                // The agent was told first, and this is its answer: ours goes in its place, so
+                // that the client sees the configured code whatever the agent makes of it.
+                self.send(way, &turn.scratch[..close]);
+                let frame = self.close_frame(way);
+                self.inject(way, &frame);
+                self.flow(way).muted = true;
+            }
+            (Stay::Leaving { .. }, _) => {
+                let end = walk.close_end.unwrap_or(n);
+                self.send(way, &turn.scratch[..end]);
+                if walk.close_end.is_some() {
+                    self.flow(way).muted = true;
+                    self.lose(way, (n - end) as u64);
+                }
+            }
+            _ => self.take_asked(way, n, walk, turn),
+        }
+    }
+
+    /// Passes a chunk on, and puts the Close right behind it if this is the moment: in one write,
+    /// so that it reaches the client before its next thought.
+    fn take_asked(&mut self, way: Direction, n: usize, walk: Walk, turn: &mut Turn) {
+        let first = self.moment(turn.now).filter(|first| way_to(*first) == way);
+        let (Some(first), Some(boundary), true) = (first, walk.boundary, self.has_boundaries())
+        else {
+            return self.send(way, &turn.scratch[..n]);
+        };
+        let forced = matches!(self.stay, Stay::Asked { last_chance, .. } if turn.now >= last_chance);
+        if boundary < n && !forced {
+            return self.send(way, &turn.scratch[..n]);
+        }
+        // A sender that never pauses leaves no chunk that ends between messages: then the message
+        // that has begun is given up.
+        self.lose(way, (n - boundary) as u64);
+        let close = self.close_frame(way);
+        let end = boundary + close.len();
+        turn.scratch[boundary..end].copy_from_slice(&close);
+        self.send(way, &turn.scratch[..end]);
+        self.flow(way).muted = true;
+        self.start_leaving(first, turn.now);
+    }
+
+    /// The session has left when both sides have said their Close, or ended, and have been told.
+    pub(super) fn left(&mut self) -> Option<Outcome> {
+        let Stay::Leaving { .. } = self.stay else { return None };
+        if !self.has_boundaries() {
+            return None;
+        }
+        let mut gone = true;
+        for way in [Direction::ToUpstream, Direction::ToClient] {
+            // The destination of `way` has been told when `way` is mute, and has answered when the
+            // way back has carried its Close.
+            let answered = {
+                let its_words = self.flow(back(way));
+                its_words.boundary.close_complete() || its_words.ended
+            };
+            let told = self.flow(way).muted && !self.flow(way).is_spilling();
+            if told && answered && !self.flow(way).finished {
+                self.halves[back(way).index()].finish();
+                self.flow(way).finished = true;
+            }
+            gone &= told && answered;
+        }
+        gone.then_some(Outcome::Closed)
+    }
+
+    /// A side that ended without a Close while the session leaves: the other is told by ours.
+    pub(super) fn say_goodbye_before_the_end(&mut self, way: Direction) {
+        if matches!(self.stay, Stay::Leaving { .. }) {
+            self.close_if_between(way);
+            self.flow(way).muted = true;
+        }
+    }
+
+    /// A side that was reset while the session leaves has gone. That is what it was asked for, if
+    /// it had said its Close, or had been told and knows no Close.
+    pub(super) fn reset_while_leaving(&mut self, way: Direction) -> Option<Outcome> {
+        let Stay::Leaving { .. } = self.stay else { return None };
+        let went = match self.speech {
+            Speech::Websocket { .. } => self.flow(way).boundary.close_complete(),
+            Speech::Bytes => self.flow(back(way)).muted,
+        };
+        self.close_if_between(way);
+        self.halves[back(way).index()].finish();
+        Some(if went { Outcome::Closed } else { Outcome::Failed })
+    }
+
+    /// Ends the session at once: a Close where the stream allows one, and a FIN, for whoever has
+    /// not had them. A session whose client has gone cleanly counts as closed; the agent's silence
+    /// is not the client's loss.
+    pub(super) fn cut(&mut self) -> Outcome {
+        let words = self.flow(Direction::ToUpstream);
+        let client_has_gone =
+            (words.boundary.close_complete() || words.ended) && !words.is_spilling();
+        let asked_first = matches!(self.stay, Stay::Leaving { .. });
+        for way in [Direction::ToUpstream, Direction::ToClient] {
+            self.close_if_between(way);
+            if !self.flow(way).finished {
+                self.halves[back(way).index()].finish();
+            }
+        }
+        if asked_first && client_has_gone { Outcome::Closed } else { Outcome::Cut }
+    }
+
+    /// What a session that is cut had not done, in words.
+    pub(super) fn why_still_here(&self) -> &'static str {
+        match (self.stay, self.speech) {
+            (Stay::Staying, _) => "was not asked to go before the deadline",
+            (Stay::Asked { .. }, Speech::Bytes) => "was never quiet",
+            (Stay::Asked { .. }, Speech::Websocket { .. }) => "never stood between two messages",
+            (Stay::Leaving { first: First::Client, .. }, Speech::Websocket { .. }) => {
+                "the client did not answer the Close"
+            }
+            (Stay::Leaving { first: First::Agent, .. }, Speech::Websocket { .. }) => {
+                "the agent did not answer the Close"
+            }
+            (Stay::Leaving { first: First::Client, .. }, Speech::Bytes) => {
+                "the client did not end its side"
+            }
+            (Stay::Leaving { first: First::Agent, .. }, Speech::Bytes) => {
+                "the agent did not end its side"
+            }
+        }
+    }
+
+    /// Puts a Close into `way` if nothing has ended it yet and it stands between two messages.
+    fn close_if_between(&mut self, way: Direction) {
+        if !self.has_boundaries() || self.flow(way).muted {
+            return;
+        }
+        if let Some(here) = self.flow(way).boundary.between() {
+            self.put_close(way, here);
+        }
+    }
+
+    fn put_close(&mut self, way: Direction, _here: Between) {
+        let frame = self.close_frame(way);
+        self.inject(way, &frame);
+    }
+
+    fn close_frame(&self, way: Direction) -> Vec<u8> {
+        let mut frame = Vec::with_capacity(ROOM);
+        if let Speech::Websocket { close_code } = self.speech {
+            let mask = (way == Direction::ToUpstream).then(masking_key);
+            close_frame(close_code, "", mask, &mut frame);
+        }
+        frame
+    }
+}
+
+/// The direction in which a side is the destination.
+fn way_to(first: First) -> Direction {
+    match first {
+        First::Client => Direction::ToClient,
+        First::Agent => Direction::ToUpstream,
+    }
+}
+
+/// A fresh masking key (RFC 6455 5.3: from a strong source of entropy).
+fn masking_key() -> [u8; 4] {
+    let mut key = [0; 4];
+    // Without entropy the key stays zero, which is a valid mask.
+    let _ = rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::NONBLOCK);
+    key
+}

@@ -1,0 +1,18 @@
+//! The relay: bytes from here to there. The pump, its halves, the boundaries in a stream.
+//!
+//! A relayed session is data, not a task: it can be listed, asked to go, or given another upstream
+//! half by a function call on its own worker. No HTTP, no phase and no plan of a drain come in
+//! here; the relay is told whom to ask to go, and finds the moment.
+
+pub mod boundary;
+pub mod close_frame;
+mod flow;
+mod half;
+mod leave;
+mod moment;
+mod pump;
+mod relayed;
+mod traffic;
+
+pub use pump::{Pump, Tunnel};
+pub use relayed::Speech;

@@ -1,0 +1,219 @@
+//! The moment and the order in which a session is asked to go.
+//!
+//! Once one side has been told, what the *other* side says to it can no longer be delivered, for
+//! about a round trip. So the side that speaks unasked is told first (its last words still go
+//! through), and it is done when the other is least likely to speak: right behind an answer, or
+//! right behind a beat of a steady rhythm. A pure function of a session's own traffic.
+
+use crate::session::Direction;
+
+use super::traffic::{Micros, Traffic};
+
+/// Who is told first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum First {
+    /// The client: what it still says reaches the agent; what the agent says is lost.
+    Client,
+    /// The agent: what it still says reaches the client; what the client says is lost.
+    Agent,
+}
+
+/// What is known of the way to the client and of the wait so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Circumstances {
+    /// The moment of the decision.
+    pub(super) now: Micros,
+    /// The client's round trip, in microseconds.
+    pub(super) round_trip: u64,
+    /// Whether boundaries of messages are known. Where they are not, an answer may come in
+    /// pieces, and only silence shows its end.
+    pub(super) boundaries: bool,
+    /// How long this session has waited for its moment, in microseconds.
+    pub(super) waited: u64,
+    /// Whether a later start would leave no time for the close handshake.
+    pub(super) last_chance: bool,
+}
+
+/// Longest wait for a gap in a rhythm, in microseconds: many beats of a lively session. An answer
+/// that is due is waited for until the last chance.
+const PATIENCE: u64 = 2_000_000;
+
+/// How long a peer on a busy machine takes to act on what it has received, in microseconds.
+const REACTION: u64 = 4_000;
+
+/// So many messages without one answer are a client that only tells, and is never answered.
+const ONE_WAY: u64 = 16;
+
+/// The silence behind which an answer without boundaries is taken to be whole, in microseconds.
+const SILENCE: u64 = 5_000;
+
+/// Whether now is the moment, and who is told first.
+pub(super) fn decide(traffic: &Traffic, c: Circumstances) -> Option<First> {
+    let only_answers = traffic.agent_only_answers();
+    if c.last_chance {
+        let agent_is_slower = traffic.of(Direction::ToClient).gap
+            > traffic.of(Direction::ToUpstream).gap;
+        let client_first = only_answers || agent_is_slower;
+        return Some(if client_first { First::Client } else { First::Agent });
+    }
+    if !settled(traffic, c) {
+        return None;
+    }
+    if only_answers {
+        behind_an_answer(traffic, c).then_some(First::Client)
+    } else {
+        between_beats(traffic, c)
+    }
+}
+
+/// Request and reply: the client is told in the breath of the last answer.
+fn behind_an_answer(traffic: &Traffic, c: Circumstances) -> bool {
+    let client = traffic.of(Direction::ToUpstream);
+    let agent = traffic.of(Direction::ToClient);
+    if client.messages == 0 {
+        return true;
+    }
+    if traffic.last == Some(Direction::ToUpstream) {
+        if agent.messages == 0 && client.messages > ONE_WAY {
+            return true;
+        }
+        // An answer is due, unless it has been for so long that there will be none.
+        let usual = u64::from(traffic.answer) * 8;
+        return agent.messages > 0
+            && c.now.since(client.last) > usual.max(u64::from(client.gap) * 3).max(PATIENCE);
+    }
+    let just_answered = c.boundaries && c.now.since(agent.last) < 1_000;
+    just_answered
+        || c.waited >= PATIENCE
+        || quiet_before(client.gap, c.now.since(client.last), guard(traffic, c))
+}
+
+/// An agent that speaks unasked: told first, in a gap of the client's own rhythm; or the other way
+/// round when only the agent's gaps are wide enough.
+fn between_beats(traffic: &Traffic, c: Circumstances) -> Option<First> {
+    let client = traffic.of(Direction::ToUpstream);
+    let agent = traffic.of(Direction::ToClient);
+    let guard = guard(traffic, c);
+    if client.messages == 0 || quiet_before(client.gap, c.now.since(client.last), guard) {
+        return Some(First::Agent);
+    }
+    let agent_is_slower = agent.gap > client.gap;
+    if agent_is_slower && quiet_before(agent.gap, c.now.since(agent.last), guard) {
+        return Some(First::Client);
+    }
+    let first = if agent_is_slower { First::Client } else { First::Agent };
+    (c.waited >= PATIENCE).then_some(first)
+}
+
+/// How long nobody may speak for nothing to be lost: the way there and back, and the reaction.
+fn guard(traffic: &Traffic, c: Circumstances) -> u64 {
+    c.round_trip * 3 / 2 + u64::from(traffic.answer).clamp(REACTION, 50_000)
+}
+
+/// Whether a source with this rhythm is not about to speak: its next beat is further away than the
+/// guard, or its rhythm has broken off.
+fn quiet_before(gap: u32, silent_for: u64, guard: u64) -> bool {
+    let gap = u64::from(gap);
+    gap == 0 || silent_for + guard < gap || silent_for > gap * 3 + guard
+}
+
+/// Whether what was being said has been said, where only silence can show it.
+fn settled(traffic: &Traffic, c: Circumstances) -> bool {
+    c.boundaries
+        || [Direction::ToUpstream, Direction::ToClient].iter().all(|way| {
+            let rhythm = traffic.of(*way);
+            rhythm.messages == 0 || c.now.since(rhythm.last) >= SILENCE
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(now: u64) -> Circumstances {
+        Circumstances { now: Micros(now), round_trip: 200, boundaries: true, waited: 0, last_chance: false }
+    }
+
+    fn request_reply(gap: u64, answer: u64, rounds: u64) -> Traffic {
+        let mut traffic = Traffic::default();
+        for round in 1..=rounds {
+            traffic.note(Direction::ToUpstream, Micros(round * gap), 1);
+            traffic.note(Direction::ToClient, Micros(round * gap + answer), 1);
+        }
+        traffic
+    }
+
+    #[test]
+    fn a_silent_session_goes_at_once() {
+        assert_eq!(decide(&Traffic::default(), at(10)), Some(First::Client));
+    }
+
+    #[test]
+    fn request_and_reply_goes_right_behind_the_answer() {
+        let traffic = request_reply(20_000, 500, 50);
+        assert_eq!(decide(&traffic, at(50 * 20_000 + 600)), Some(First::Client));
+    }
+
+    #[test]
+    fn request_and_reply_does_not_go_while_an_answer_is_due() {
+        let mut traffic = request_reply(20_000, 500, 50);
+        traffic.note(Direction::ToUpstream, Micros(51 * 20_000), 1);
+        assert_eq!(decide(&traffic, at(51 * 20_000 + 400)), None);
+    }
+
+    #[test]
+    fn request_and_reply_does_not_go_when_the_next_request_is_near() {
+        let traffic = request_reply(20_000, 500, 50);
+        assert_eq!(decide(&traffic, at(50 * 20_000 + 18_000)), None);
+    }
+
+    #[test]
+    fn a_pusher_with_a_silent_client_is_told_first() {
+        let mut traffic = Traffic::default();
+        for beat in 1..50 {
+            traffic.note(Direction::ToClient, Micros(beat * 20_000), 1);
+        }
+        assert_eq!(decide(&traffic, at(49 * 20_000 + 19_900)), Some(First::Agent));
+    }
+
+    #[test]
+    fn chatter_goes_behind_the_beat_of_who_is_told_last() {
+        let mut traffic = Traffic::default();
+        for beat in 1..50 {
+            traffic.note(Direction::ToClient, Micros(beat * 20_000), 1);
+            traffic.note(Direction::ToClient, Micros(beat * 20_000 + 6_000), 1);
+            traffic.note(Direction::ToUpstream, Micros(beat * 20_000 + 10_000), 1);
+        }
+        let last = 49 * 20_000 + 10_000;
+        assert_eq!(decide(&traffic, at(last + 1_000)), Some(First::Agent));
+        assert_eq!(decide(&traffic, at(last + 17_000)), None);
+    }
+
+    #[test]
+    fn an_answer_that_is_due_is_waited_for_until_the_last_chance() {
+        let mut traffic = request_reply(3_000, 2_500, 50);
+        traffic.note(Direction::ToUpstream, Micros(51 * 3_000), 1);
+        let mut c = at(51 * 3_000 + 100);
+        c.waited = PATIENCE;
+        assert_eq!(decide(&traffic, c), None);
+        c.last_chance = true;
+        assert_eq!(decide(&traffic, c), Some(First::Client));
+    }
+
+    #[test]
+    fn the_first_request_is_waited_for_as_any_other() {
+        let mut traffic = Traffic::default();
+        traffic.note(Direction::ToUpstream, Micros(1_000), 1);
+        assert_eq!(decide(&traffic, at(900_000)), None);
+    }
+
+    #[test]
+    fn bytes_without_boundaries_wait_for_silence() {
+        let traffic = request_reply(40_000, 500, 50);
+        let mut c = at(50 * 40_000 + 600);
+        c.boundaries = false;
+        assert_eq!(decide(&traffic, c), None);
+        c.now = Micros(50 * 40_000 + 6_000);
+        assert_eq!(decide(&traffic, c), Some(First::Client));
+    }
+}

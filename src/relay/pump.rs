@@ -1,0 +1,355 @@
+//! The pump: one worker's relayed sessions in a slab, and a readiness set of their own.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use mio::event::Event;
+use mio::{Events, Registry};
+use slab::Slab;
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::net::watch;
+use crate::session::{
+    Connected, Counted, CutSession, Direction, Facts, Holding, Home, Outcome, Page, SessionId,
+    WorkerIndex,
+};
+
+use super::half::Half;
+use super::leave::Stay;
+use super::relayed::{CHUNK, Progress, ROOM, Relayed, Speech, Turn};
+use super::traffic::Micros;
+
+/// Events taken from the kernel at once, and so the sessions served before the worker's other
+/// tasks have their turn.
+const EVENTS: usize = 256;
+/// How often a session that was asked to go is looked at while nothing happens on it.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What the pump takes over: two connected sockets, and what was read ahead on them.
+#[derive(Debug)]
+pub struct Tunnel {
+    /// The client's socket, non-blocking.
+    pub client: TcpStream,
+    /// The agent's socket, non-blocking.
+    pub upstream: TcpStream,
+    /// Read from the client already, not yet sent to the agent.
+    pub to_upstream: Bytes,
+    /// Read from the agent already, not yet sent to the client.
+    pub to_client: Bytes,
+    /// What is spoken.
+    pub speech: Speech,
+    /// The connection, as counted.
+    pub connected: Connected,
+    /// The session, as counted; without it the first byte opens a session of kind `tcp`.
+    pub counted: Option<Counted>,
+    /// The client's address.
+    pub client_addr: SocketAddr,
+}
+
+/// The handle of a worker's pump; it stays on the worker's thread.
+#[derive(Clone, Debug)]
+pub struct Pump(Rc<RefCell<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    worker: WorkerIndex,
+    registry: Registry,
+    sessions: Slab<Relayed>,
+    turn: TurnState,
+    /// Slots that have more to do than their last turn allowed.
+    again: Vec<usize>,
+    /// Sessions that were asked to go, by slot and turn.
+    leaving: Vec<(usize, u32)>,
+    next_turn: u32,
+    waker: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct TurnState {
+    scratch: Option<Box<[u8]>>,
+    epoch: Instant,
+}
+
+impl TurnState {
+    fn now(&self) -> Micros {
+        Micros(u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn moment(&self, at: Instant) -> Micros {
+        let since = at.saturating_duration_since(self.epoch);
+        Micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Lends the scratch for the time of `f`.
+    fn with<T>(&mut self, f: impl FnOnce(&mut Turn) -> T) -> T {
+        let scratch =
+            self.scratch.take().unwrap_or_else(|| vec![0; CHUNK + ROOM].into_boxed_slice());
+        let mut turn = Turn { scratch, now: self.now() };
+        let result = f(&mut turn);
+        self.scratch = Some(turn.scratch);
+        result
+    }
+}
+
+impl Pump {
+    /// Makes a pump, and the future that drives it, which ends only with an error of the readiness
+    /// set itself. Both belong to the runtime of the calling thread.
+    ///
+    /// # Errors
+    /// When the kernel has no descriptor left for a readiness set.
+    pub fn new(worker: WorkerIndex) -> io::Result<(Pump, impl Future<Output = io::Result<()>>)> {
+        let poll = mio::Poll::new()?;
+        let registry = poll.registry().try_clone()?;
+        let turn = TurnState { scratch: None, epoch: Instant::now() };
+        let pump = Pump(Rc::new(RefCell::new(Inner {
+            worker,
+            registry,
+            sessions: Slab::new(),
+            turn,
+            again: Vec::new(),
+            leaving: Vec::new(),
+            next_turn: 0,
+            waker: None,
+        })));
+        let driver = drive(Rc::clone(&pump.0), watch::readable(poll)?);
+        Ok((pump, driver))
+    }
+
+    /// Takes a session over.
+    ///
+    /// # Errors
+    /// When the sockets cannot be watched; the session then counts as failed.
+    pub fn open(&self, tunnel: Tunnel) -> io::Result<()> {
+        let mut inner = self.0.borrow_mut();
+        let inner = &mut *inner;
+        let turn = inner.next_turn;
+        inner.next_turn = inner.next_turn.wrapping_add(1);
+        let mut session = Relayed::new(
+            [Half::new(tunnel.client), Half::new(tunnel.upstream)],
+            tunnel.speech,
+            tunnel.connected,
+            tunnel.counted,
+            tunnel.client_addr,
+            inner.turn.now(),
+            turn,
+        );
+        let entry = inner.sessions.vacant_entry();
+        let slot = entry.key();
+        session.register(&inner.registry, slot)?;
+        inner.turn.with(|turn| {
+            session.take_early(Direction::ToUpstream, &tunnel.to_upstream, turn);
+            session.take_early(Direction::ToClient, &tunnel.to_client, turn);
+        });
+        entry.insert(session);
+        Ok(())
+    }
+
+    /// How many sessions and silent connections there are.
+    pub fn len(&self) -> usize {
+        self.0.borrow().sessions.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The facts of at most `limit` sessions, from a slot on.
+    pub fn list(&self, from: usize, limit: usize) -> Page {
+        let inner = self.0.borrow();
+        let mut page = Page::default();
+        let now = inner.turn.now();
+        for (slot, session) in inner.sessions.iter().skip_while(|(slot, _)| *slot < from) {
+            if page.facts.len() == limit {
+                page.next = Some(slot);
+                break;
+            }
+            page.facts.push(inner.facts(slot, session, now));
+        }
+        page
+    }
+
+    /// Asks a session to go, by `until`, with so long of that kept for the close handshake. One
+    /// that has gone by itself is passed over.
+    pub fn leave(&self, id: SessionId, until: Instant, handshake: Duration) {
+        let mut inner = self.0.borrow_mut();
+        let inner = &mut *inner;
+        let slot = id.slot();
+        let Some(session) = inner.sessions.get_mut(slot) else { return };
+        if SessionId::new(inner.worker, Home::Pump, slot, session.turn) != id {
+            return;
+        }
+        let first_time = matches!(session.stay, Stay::Staying);
+        let handshake = u64::try_from(handshake.as_micros()).unwrap_or(u64::MAX);
+        session.ask(inner.turn.moment(until), handshake, inner.turn.now());
+        if first_time {
+            inner.leaving.push((slot, session.turn));
+        }
+        if let Some(waker) = &inner.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Ends everything at once, and tells what was cut.
+    pub fn cut(&self) -> Vec<CutSession> {
+        let mut inner = self.0.borrow_mut();
+        let inner = &mut *inner;
+        let now = inner.turn.now();
+        let slots: Vec<usize> = inner.sessions.iter().map(|(slot, _)| slot).collect();
+        let mut cut = Vec::new();
+        for slot in slots {
+            let facts = inner.facts(slot, &inner.sessions[slot], now);
+            let mut session = inner.sessions.remove(slot);
+            let why = session.why_still_here();
+            let outcome = session.cut();
+            if outcome == Outcome::Cut && session.counted.is_some() {
+                cut.push(CutSession { facts, why });
+            }
+            session.end(outcome);
+        }
+        inner.leaving.clear();
+        inner.again.clear();
+        cut
+    }
+}
+
+impl Inner {
+    fn facts(&self, slot: usize, session: &Relayed, now: Micros) -> Facts {
+        let holding = match &session.counted {
+            Some(counted) => Holding::Session(counted.kind()),
+            None => Holding::Nothing,
+        };
+        let per_way = |f: &dyn Fn(Direction) -> u64| {
+            [f(Direction::ToUpstream), f(Direction::ToClient)]
+        };
+        let idle = |way: Direction| {
+            let last = session.traffic.of(way).last.max(session.began);
+            Duration::from_micros(now.since(last))
+        };
+        Facts {
+            id: SessionId::new(self.worker, Home::Pump, slot, session.turn),
+            listener: session.connected.listener(),
+            holding,
+            client: session.client,
+            age: Duration::from_micros(now.since(session.began)),
+            idle: [idle(Direction::ToUpstream), idle(Direction::ToClient)],
+            bytes: per_way(&|way| session.flows[way.index()].bytes),
+            messages: match session.speech {
+                Speech::Bytes => [0; 2],
+                Speech::Websocket { .. } => per_way(&|way| session.traffic.of(way).messages),
+            },
+            asked: !matches!(session.stay, Stay::Staying),
+        }
+    }
+
+    /// Notes what the kernel says of a socket, and gives the session its turn.
+    fn on_event(&mut self, event: &Event) {
+        let (slot, side) = (event.token().0 / 2, event.token().0 % 2);
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            let flow = &mut session.flows[side];
+            flow.readable = !flow.ended;
+            flow.hung_up |= event.is_read_closed() || event.is_error();
+        }
+        self.give_turn(slot);
+    }
+
+    fn give_turn(&mut self, slot: usize) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        match self.turn.with(|turn| session.work(turn)) {
+            Progress::Waits => {}
+            Progress::More => self.again.push(slot),
+            Progress::Ended(outcome) => self.sessions.remove(slot).end(outcome),
+        }
+    }
+
+    fn give_more(&mut self) {
+        for slot in std::mem::take(&mut self.again) {
+            self.give_turn(slot);
+        }
+    }
+
+    /// Looks at those that were asked to go.
+    fn look_at_the_leaving(&mut self) {
+        let now = self.turn.now();
+        let mut index = 0;
+        while let Some(&(slot, turn)) = self.leaving.get(index) {
+            let verdict = match self.sessions.get_mut(slot) {
+                Some(session) if session.turn == turn => session.consider(now),
+                _ => {
+                    self.leaving.swap_remove(index);
+                    continue;
+                }
+            };
+            if let Some(outcome) = verdict {
+                self.sessions.remove(slot).end(outcome);
+                self.leaving.swap_remove(index);
+            } else {
+                index += 1;
+            }
+        }
+    }
+}
+
+/// The pump's own task.
+async fn drive(inner: Rc<RefCell<Inner>>, mut readiness: AsyncFd<mio::Poll>) -> io::Result<()> {
+    let mut events = Events::with_capacity(EVENTS);
+    let mut look: Option<Pin<Box<Sleep>>> = None;
+    poll_fn(move |cx| turn(&inner, &mut readiness, &mut events, &mut look, cx)).await
+}
+
+/// One turn: the events that are there, at most one batch of them, then the worker's other tasks.
+fn turn(
+    inner: &RefCell<Inner>,
+    readiness: &mut AsyncFd<mio::Poll>,
+    events: &mut Events,
+    look: &mut Option<Pin<Box<Sleep>>>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    let mut inner = inner.borrow_mut();
+    if !inner.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        inner.waker = Some(cx.waker().clone());
+    }
+    inner.give_more();
+    while !inner.leaving.is_empty() {
+        let timer = look.get_or_insert_with(|| Box::pin(sleep_until(Instant::now())));
+        if timer.as_mut().poll(cx).is_pending() {
+            break;
+        }
+        inner.look_at_the_leaving();
+        timer.as_mut().reset(Instant::now() + LOOK);
+    }
+    if !inner.again.is_empty() {
+        cx.waker().wake_by_ref();
+    }
+    loop {
+        let mut guard = ready!(readiness.poll_read_ready_mut(cx))?;
+        match guard.get_inner_mut().poll(events, Some(Duration::ZERO)) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            polled => polled?,
+        }
+        let mut seen = 0;
+        for event in events.iter() {
+            seen += 1;
+            inner.on_event(event);
+        }
+        if seen == EVENTS {
+            // There may be more, but the others are waiting.
+            guard.retain_ready();
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        guard.clear_ready();
+        if !inner.again.is_empty() {
+            cx.waker().wake_by_ref();
+        }
+    }
+}

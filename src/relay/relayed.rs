@@ -1,0 +1,342 @@
+//! A relayed session: two halves, two flows, and how far it has come in leaving.
+
+use std::io;
+use std::net::SocketAddr;
+
+use mio::{Registry, Token};
+
+use crate::net::sockinfo;
+use crate::session::{Connected, Counted, Direction, Kind, Outcome};
+
+use super::boundary::{Sender, Walk};
+use super::flow::Flow;
+use super::half::Half;
+use super::leave::Stay;
+use super::traffic::{Micros, Traffic};
+
+/// What is spoken in a relayed session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speech {
+    /// Bytes of which nothing is known.
+    Bytes,
+    /// WebSocket frames; a Close of ours bears this code.
+    Websocket {
+        /// The status code (RFC 6455 7.4).
+        close_code: u16,
+    },
+}
+
+/// The most that is read at once, and so the most that a stalled session holds back.
+pub(super) const CHUNK: usize = 16 * 1024;
+/// Room behind a chunk, so that a Close goes out in one write with the message before it.
+pub(super) const ROOM: usize = 160;
+/// Reads of one direction in one turn, before it is the others' turn.
+const READS_PER_TURN: usize = 8;
+
+/// What a worker lends to a session for the time of its turn.
+pub(super) struct Turn {
+    /// [`CHUNK`] and [`ROOM`] bytes to read into.
+    pub(super) scratch: Box<[u8]>,
+    /// The time.
+    pub(super) now: Micros,
+}
+
+/// How a turn of a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It waits for a socket.
+    Waits,
+    /// It has more to do, and gives way to others first.
+    More,
+    /// It is over.
+    Ended(Outcome),
+}
+
+/// A client and an agent, and the bytes between them.
+#[derive(Debug)]
+pub(super) struct Relayed {
+    /// By index of the direction in which it is the source: the client, the agent.
+    pub(super) halves: [Half; 2],
+    pub(super) flows: [Flow; 2],
+    pub(super) traffic: Traffic,
+    pub(super) stay: Stay,
+    pub(super) speech: Speech,
+    pub(super) connected: Connected,
+    /// None while a raw connection has not had a byte: it may be a probe.
+    pub(super) counted: Option<Counted>,
+    pub(super) client: SocketAddr,
+    pub(super) began: Micros,
+    pub(super) turn: u32,
+}
+
+/// The other direction: the one whose source is this one's destination.
+pub(super) fn back(way: Direction) -> Direction {
+    match way {
+        Direction::ToUpstream => Direction::ToClient,
+        Direction::ToClient => Direction::ToUpstream,
+    }
+}
+
+/// A destination that takes nothing any more.
+struct Dead;
+
+impl Relayed {
+    pub(super) fn new(
+        halves: [Half; 2],
+        speech: Speech,
+        connected: Connected,
+        counted: Option<Counted>,
+        client: SocketAddr,
+        began: Micros,
+        turn: u32,
+    ) -> Relayed {
+        Relayed {
+            halves,
+            flows: [Flow::new(Sender::Client), Flow::new(Sender::Agent)],
+            traffic: Traffic::default(),
+            stay: Stay::Staying,
+            speech,
+            connected,
+            counted,
+            client,
+            began,
+            turn,
+        }
+    }
+
+    /// Has both sockets watched under the two tokens of a slot.
+    pub(super) fn register(&mut self, registry: &Registry, slot: usize) -> io::Result<()> {
+        self.halves[0].register(registry, Token(slot * 2))?;
+        self.halves[1].register(registry, Token(slot * 2 + 1))
+    }
+
+    pub(super) fn flow(&mut self, way: Direction) -> &mut Flow {
+        &mut self.flows[way.index()]
+    }
+
+    /// Passes on what can be passed on, both ways.
+    pub(super) fn work(&mut self, turn: &mut Turn) -> Progress {
+        let mut more = false;
+        for way in [Direction::ToUpstream, Direction::ToClient] {
+            match self.pass(way, turn) {
+                Ok(again) => more |= again,
+                Err(_) => return Progress::Ended(self.reset_by(way)),
+            }
+        }
+        // A write that found its destination dead has marked the way back as readable: what the
+        // dead had still to say is read next, and how it went is learnt.
+        let client = &self.flows[Direction::ToUpstream.index()];
+        more |= client.readable && !client.is_spilling();
+        if let Some(outcome) = self.conclusion() {
+            return Progress::Ended(outcome);
+        }
+        if more { Progress::More } else { Progress::Waits }
+    }
+
+    /// Reads and writes one direction until a socket has had enough or the budget is used up;
+    /// true if it was the budget. An error is the source's.
+    fn pass(&mut self, way: Direction, turn: &mut Turn) -> io::Result<bool> {
+        for _ in 0..READS_PER_TURN {
+            if self.flow(way).is_spilling() && !self.flush(way) {
+                return Ok(false);
+            }
+            let source = &mut self.halves[way.index()];
+            let flow = &mut self.flows[way.index()];
+            if flow.ended || !flow.readable {
+                return Ok(false);
+            }
+            match source.read(&mut turn.scratch[..CHUNK]) {
+                Ok(0) => {
+                    flow.ended = true;
+                    flow.readable = false;
+                    return Ok(false);
+                }
+                Ok(n) => {
+                    // A short read has emptied the socket (epoll(7)); the next bytes are an edge.
+                    flow.readable = n == CHUNK || flow.hung_up;
+                    self.take(way, n, turn);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    flow.readable = false;
+                    return Ok(false);
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(self.flow(way).readable)
+    }
+
+    /// Deals with bytes that were read ahead of the relay, as if they had been read now.
+    pub(super) fn take_early(&mut self, way: Direction, bytes: &[u8], turn: &mut Turn) {
+        for chunk in bytes.chunks(CHUNK) {
+            turn.scratch[..chunk.len()].copy_from_slice(chunk);
+            self.take(way, chunk.len(), turn);
+        }
+    }
+
+    /// Deals with the first `n` bytes of the scratch.
+    fn take(&mut self, way: Direction, n: usize, turn: &mut Turn) {
+        if self.counted.is_none() {
+            let ledger = self.connected.ledger();
+            self.counted = Some(ledger.open(self.connected.listener(), Kind::Tcp));
+        }
+        let flow = &mut self.flows[way.index()];
+        flow.bytes += n as u64;
+        let walk = match self.speech {
+            Speech::Bytes => Walk { messages: 1, ..Walk::default() },
+            Speech::Websocket { .. } => flow.boundary.advance(&turn.scratch[..n]),
+        };
+        self.traffic.note(way, turn.now, walk.messages);
+        match self.stay {
+            Stay::Staying => self.send(way, &turn.scratch[..n]),
+            _ => self.take_leaving(way, n, walk, turn),
+        }
+    }
+
+    /// Writes to a direction's destination, and keeps what does not fit.
+    pub(super) fn send(&mut self, way: Direction, bytes: &[u8]) {
+        let flow = &mut self.flows[way.index()];
+        if flow.muted {
+            self.lose(way, bytes.len() as u64);
+            return;
+        }
+        if flow.is_spilling() {
+            flow.keep(bytes);
+            return;
+        }
+        match self.write(way, bytes) {
+            Ok(n) if n < bytes.len() => self.flow(way).keep(&bytes[n..]),
+            Ok(_) => {}
+            Err(Dead) => {
+                self.mute(way);
+                self.lose(way, bytes.len() as u64);
+            }
+        }
+    }
+
+    /// Puts bytes of our own into a direction; they are nobody's loss.
+    pub(super) fn inject(&mut self, way: Direction, bytes: &[u8]) {
+        let flow = &mut self.flows[way.index()];
+        if flow.muted {
+            return;
+        }
+        if flow.is_spilling() {
+            flow.keep(bytes);
+            return;
+        }
+        match self.write(way, bytes) {
+            Ok(n) if n < bytes.len() => self.flow(way).keep(&bytes[n..]),
+            Ok(_) => {}
+            Err(Dead) => self.mute(way),
+        }
+    }
+
+    /// Writes what could not be written before; true when nothing of it is left.
+    fn flush(&mut self, way: Direction) -> bool {
+        let flow = &self.flows[way.index()];
+        let destination = &mut self.halves[back(way).index()];
+        match destination.write(flow.spilled()) {
+            Ok(n) => {
+                self.delivered(way, n);
+                self.flow(way).written(n);
+            }
+            Err(_) => self.mute(way),
+        }
+        !self.flow(way).is_spilling()
+    }
+
+    fn write(&mut self, way: Direction, bytes: &[u8]) -> Result<usize, Dead> {
+        match self.halves[back(way).index()].write(bytes) {
+            Ok(n) => {
+                self.delivered(way, n);
+                Ok(n)
+            }
+            Err(_) => Err(Dead),
+        }
+    }
+
+    fn delivered(&self, way: Direction, n: usize) {
+        self.connected.ledger().bytes(self.connected.listener(), way, n as u64);
+    }
+
+    /// Counts bytes that were taken and cannot be delivered.
+    pub(super) fn lose(&self, way: Direction, n: u64) {
+        if n > 0 {
+            self.connected.ledger().undelivered(self.connected.listener(), way, n);
+        }
+    }
+
+    /// Sends nothing more to a destination that has gone, and looks how it went.
+    fn mute(&mut self, way: Direction) {
+        let flow = self.flow(way);
+        flow.muted = true;
+        let lost = flow.give_up();
+        self.lose(way, lost);
+        let words = self.flow(back(way));
+        words.readable = !words.ended;
+    }
+
+    /// The source of `way` was reset; the other side is told as a reset tells it.
+    fn reset_by(&mut self, way: Direction) -> Outcome {
+        if let Some(outcome) = self.reset_while_leaving(way) {
+            return outcome;
+        }
+        let survivor = &self.halves[back(way).index()];
+        self.lose(way, sockinfo::unacknowledged(survivor));
+        survivor.abort();
+        Outcome::Failed
+    }
+
+    /// Passes an end on once everything before it is written, and says whether all is over.
+    fn conclusion(&mut self) -> Option<Outcome> {
+        for way in [Direction::ToUpstream, Direction::ToClient] {
+            let flow = self.flow(way);
+            if flow.ended && !flow.is_spilling() && !flow.finished {
+                self.finish(way);
+            }
+        }
+        if let Some(outcome) = self.left() {
+            return Some(outcome);
+        }
+        let over = self.flows.iter().all(|flow| flow.ended && flow.finished);
+        over.then(|| self.natural_outcome())
+    }
+
+    /// Tells the destination of `way` that nothing more will come.
+    pub(super) fn finish(&mut self, way: Direction) {
+        self.say_goodbye_before_the_end(way);
+        if self.flow(way).is_spilling() {
+            return;
+        }
+        self.halves[back(way).index()].finish();
+        let flow = self.flow(way);
+        flow.finished = true;
+        flow.muted = true;
+    }
+
+    fn natural_outcome(&self) -> Outcome {
+        let polite = match self.speech {
+            Speech::Bytes => true,
+            Speech::Websocket { .. } => self.flows.iter().any(|flow| flow.boundary.close_seen()),
+        };
+        match (self.stay, polite) {
+            (Stay::Leaving { .. }, _) => Outcome::Closed,
+            (_, true) => Outcome::Finished,
+            (_, false) => Outcome::Failed,
+        }
+    }
+
+    /// Ends the session in the ledger; what it still held is counted as undelivered.
+    pub(super) fn end(mut self, outcome: Outcome) {
+        for way in [Direction::ToUpstream, Direction::ToClient] {
+            let mut lost = self.flow(way).give_up();
+            if outcome != Outcome::Finished {
+                lost += sockinfo::unread(&self.halves[way.index()]);
+            }
+            self.lose(way, lost);
+        }
+        if let Some(counted) = self.counted.take() {
+            counted.end(outcome);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The closed sets that label every count.
+
+macro_rules! labels {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $label:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+
+        impl $name {
+            /// All of them, in the order of their indices.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)+];
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The value of the metric label.
+            pub fn label(self) -> &'static str {
+                match self { $($name::$variant => $label,)+ }
+            }
+
+            /// The place in [`Self::ALL`].
+            pub fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+labels! {
+    /// What a session is.
+    Kind {
+        /// A raw TCP connection, or an upgrade other than WebSocket.
+        Tcp = "tcp",
+        /// A WebSocket.
+        Websocket = "websocket",
+        /// An event stream.
+        Sse = "sse",
+        /// A gRPC call or stream.
+        Grpc = "grpc",
+        /// An HTTP request in flight.
+        Http = "http",
+    }
+}
+
+labels! {
+    /// How a session ended.
+    Outcome {
+        /// By itself.
+        Finished = "finished",
+        /// Its upstream half went to another agent.
+        Migrated = "migrated",
+        /// Asked to go, and went cleanly.
+        Closed = "closed",
+        /// The deadline came first.
+        Cut = "cut",
+        /// A network or upstream error.
+        Failed = "failed",
+    }
+}
+
+labels! {
+    /// Which way bytes go.
+    Direction {
+        /// From the client to the agent.
+        ToUpstream = "to_upstream",
+        /// From the agent to the client.
+        ToClient = "to_client",
+    }
+}
+
+labels! {
+    /// Why a new session was not taken.
+    Refusal {
+        /// The drain no longer takes new sessions.
+        Draining = "draining",
+        /// The limit on connections is reached.
+        Overload = "overload",
+        /// The request was malformed, or could be read two ways.
+        BadRequest = "bad_request",
+        /// No endpoint of the upstream could be reached.
+        Upstream = "upstream",
+    }
+}

@@ -1,0 +1,19 @@
+//! What a session is: its id, kind and outcome, the phase everybody looks at, the ledger of
+//! counts, the facts that can be told of a session and the orders it can be given.
+//!
+//! Every room above may look here. No sockets, no protocols, no decisions come in.
+
+mod facts;
+mod id;
+mod kind;
+mod ledger;
+pub mod metrics;
+mod orders;
+mod phase;
+
+pub use facts::{Facts, Holding};
+pub use id::{Home, ListenerIndex, SessionId, WorkerIndex};
+pub use kind::{Direction, Kind, Outcome, Refusal};
+pub use ledger::{Connected, Counted, Ledger, Ledgers, ListenerTotals, Totals};
+pub use orders::{CutSession, Order, Page, Workers};
+pub use phase::{Deadline, Phase, PhaseView};

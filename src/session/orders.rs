@@ -1,0 +1,112 @@
+//! The orders that a worker takes, and the way they reach it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::{Facts, SessionId};
+
+/// An order to a worker. It is carried out between two turns of the worker, on its own thread.
+#[derive(Debug)]
+pub enum Order {
+    /// Tell the facts of what you hold, from a place on, so many at most.
+    List {
+        /// Where the last page ended; zero to begin with.
+        from: usize,
+        /// The longest page.
+        limit: usize,
+        /// Where the page goes.
+        reply: oneshot::Sender<Page>,
+    },
+    /// Ask these to go, each at a boundary of its own protocol.
+    Leave {
+        /// Who; those that have gone by themselves are passed over.
+        ids: Vec<SessionId>,
+        /// By when each has to be gone: after that it is cut alone.
+        until: Instant,
+        /// How much of that is kept for the close handshake, which takes no longer.
+        handshake: Duration,
+    },
+    /// End everything at once; the deadline has come.
+    Cut {
+        /// Where the list of those that were cut goes.
+        reply: oneshot::Sender<Vec<CutSession>>,
+    },
+}
+
+/// A slice of a worker's sessions.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The facts.
+    pub facts: Vec<Facts>,
+    /// Where the next page begins; none after the last.
+    pub next: Option<usize>,
+}
+
+/// A session that was cut at the deadline, and why it was still there.
+#[derive(Clone, Debug)]
+pub struct CutSession {
+    /// What was known of it.
+    pub facts: Facts,
+    /// What it had not done, in words.
+    pub why: &'static str,
+}
+
+/// The way to all workers.
+#[derive(Clone, Debug)]
+pub struct Workers(Arc<[mpsc::UnboundedSender<Order>]>);
+
+/// How many sessions a worker tells of in one go: about 50 µs of its time.
+const PAGE: usize = 500;
+
+impl Workers {
+    /// Puts the workers' inboxes together, by worker.
+    pub fn new(inboxes: Vec<mpsc::UnboundedSender<Order>>) -> Workers {
+        Workers(inboxes.into())
+    }
+
+    /// The facts of everything that is held, in slices that do not stop traffic. A worker that has
+    /// gone holds nothing.
+    pub async fn facts(&self) -> Vec<Facts> {
+        let mut all = Vec::new();
+        for inbox in self.0.iter() {
+            let mut from = Some(0);
+            while let Some(start) = from {
+                let (reply, page) = oneshot::channel();
+                if inbox.send(Order::List { from: start, limit: PAGE, reply }).is_err() {
+                    break;
+                }
+                let Ok(page) = page.await else { break };
+                all.extend(page.facts);
+                from = page.next;
+            }
+        }
+        all
+    }
+
+    /// Asks these to go.
+    pub fn leave(&self, ids: &[SessionId], until: Instant, handshake: Duration) {
+        for (worker, inbox) in self.0.iter().enumerate() {
+            let ids: Vec<_> =
+                ids.iter().copied().filter(|id| usize::from(id.worker().0) == worker).collect();
+            if !ids.is_empty() {
+                // A worker that has gone holds none of them.
+                let _ = inbox.send(Order::Leave { ids, until, handshake });
+            }
+        }
+    }
+
+    /// Ends everything, and says what was cut.
+    pub async fn cut(&self) -> Vec<CutSession> {
+        let mut all = Vec::new();
+        for inbox in self.0.iter() {
+            let (reply, cut) = oneshot::channel();
+            if inbox.send(Order::Cut { reply }).is_ok() {
+                all.extend(cut.await.unwrap_or_default());
+            }
+        }
+        all
+    }
+}

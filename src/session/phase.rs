@@ -1,0 +1,109 @@
+//! The phase of the process, and the read side of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The way from serving to gone (DESIGN.md, "The drain").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Phase {
+    /// Not able to serve yet.
+    Starting,
+    /// All is well.
+    Serving,
+    /// Still takes new sessions, and says to the balancer that it should send no more.
+    LameDuck,
+    /// Takes no new sessions; what is open may finish.
+    Draining,
+    /// What is open is asked to go, one by one.
+    Closing,
+    /// Everything has ended, or the deadline came.
+    Drained,
+}
+
+impl Phase {
+    /// All of them, in order.
+    pub const ALL: &'static [Phase] = &[
+        Phase::Starting,
+        Phase::Serving,
+        Phase::LameDuck,
+        Phase::Draining,
+        Phase::Closing,
+        Phase::Drained,
+    ];
+
+    /// The name that metrics, logs and the API use.
+    pub fn label(self) -> &'static str {
+        match self {
+            Phase::Starting => "starting",
+            Phase::Serving => "serving",
+            Phase::LameDuck => "lame_duck",
+            Phase::Draining => "draining",
+            Phase::Closing => "closing",
+            Phase::Drained => "drained",
+        }
+    }
+
+    /// Whether responses tell the client not to use its connection again.
+    pub fn says_close(self) -> bool {
+        self >= Phase::LameDuck
+    }
+
+    /// Whether new sessions are refused, where late arrivals are.
+    pub fn refuses(self) -> bool {
+        self >= Phase::Draining
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// The moment by which a drain is over: made once at the trigger, it can only move earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// The deadline `length` after `start`.
+    pub fn after(start: Instant, length: Duration) -> Deadline {
+        Deadline(start + length)
+    }
+
+    /// The earlier of the two.
+    #[must_use]
+    pub fn sooner(self, other: Deadline) -> Deadline {
+        self.min(other)
+    }
+
+    /// The moment itself.
+    pub fn at(self) -> Instant {
+        self.0
+    }
+
+    /// How long it is from `now`; zero when it has passed.
+    pub fn left(self, now: Instant) -> Duration {
+        self.0.saturating_duration_since(now)
+    }
+}
+
+/// What every room may know of the phase. Written by the drain alone.
+#[derive(Clone, Copy, Debug)]
+pub struct PhaseView {
+    /// The current phase.
+    pub phase: Phase,
+    /// Since when.
+    pub since: Instant,
+    /// The drain's deadline, while there is a drain.
+    pub deadline: Option<Deadline>,
+}
+
+impl PhaseView {
+    /// The view before anything serves.
+    pub fn starting() -> PhaseView {
+        PhaseView { phase: Phase::Starting, since: Instant::now(), deadline: None }
+    }
+}
