@@ -1,3 +1,7 @@
 //! The `lameduck` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lameduck::cli::main()
+}

@@ -2,7 +2,28 @@
 //!
 //! What leaves this room is a [`Config`] that cannot be wrong. No sockets, no clocks, no threads
 //! come in here, and no other room reads the raw file.
+//!
+//! The way through: [`load`] parses the text; `schema` asks a `section` for each key, whose parser
+//! is in `value`; [`Overrides`] go on top; `rules` hold the values against each other; and what
+//! was found on the way, in [`Finding`]s with their places, is told at once.
 
+mod finding;
+pub mod flag;
+mod keys;
+mod load;
+mod overrides;
+mod rules;
+mod schema;
+mod section;
 mod types;
+mod value;
 
+#[cfg(test)]
+mod tests;
+
+pub use finding::{Faults, Finding, Place, Severity};
+pub use keys::{Default, Key, known_keys};
+pub use load::{Loaded, load};
+pub use overrides::Overrides;
 pub use types::*;
+pub use value::{ListenUrl, Wrong};

@@ -10,7 +10,7 @@ mod report;
 mod run;
 mod schedule;
 
-pub use control::{Answer, Control, Refused, Request, Trigger, channel};
+pub use control::{Answer, Control, Refused, Request, Trigger, Wishes, channel};
 pub use machine::{Event, next};
 pub use report::{KindReport, PhaseReport, Report};
 pub use run::{Drain, Ended};

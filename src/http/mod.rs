@@ -20,4 +20,4 @@ mod upgrade;
 
 pub use conn::Connections;
 pub use pool::Agent;
-pub use server::{Accepted, HealthAnswer, Site};
+pub use server::{Accepted, Arrival, HealthAnswer, Site};

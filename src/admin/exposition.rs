@@ -1,0 +1,181 @@
+//! The Prometheus text: one snapshot of the ledgers, the phase, and what the recorder holds.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::config::ListenerName;
+use crate::session::metrics::{self as names, Family};
+use crate::session::{Direction, Kind, Ledgers, ListenerTotals, Outcome, Phase, PhaseView, Refusal};
+
+/// The process's recorder, installed by the first call. A recorder of another library that was
+/// there before stays; what goes to it is then not in our text.
+pub fn recorder() -> &'static PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(|| {
+        let builder = PrometheusBuilder::new();
+        let with_buckets = builder
+            .set_buckets_for_metric(
+                Matcher::Full(names::UPSTREAM_CONNECT.to_owned()),
+                names::CONNECT_BUCKETS,
+            )
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(
+                    Matcher::Full(names::SESSION_DURATION.to_owned()),
+                    names::DURATION_BUCKETS,
+                )
+            });
+        let recorder = with_buckets.expect("the bucket bounds are not empty").build_recorder();
+        let handle = recorder.handle();
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("another metrics recorder is installed; histograms are not shown");
+        }
+        metrics_process::Collector::default().describe();
+        handle
+    })
+}
+
+/// Makes the text.
+#[derive(Clone, Debug)]
+pub struct Exposition {
+    /// The listeners' names, by index.
+    pub listeners: Arc<[ListenerName]>,
+    /// The counts.
+    pub ledgers: Ledgers,
+    /// The phase.
+    pub phase: watch::Receiver<PhaseView>,
+    /// Drains begun, by trigger.
+    pub drains: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+}
+
+impl Exposition {
+    /// Counts a drain that has begun.
+    pub fn count_drain(&self, trigger: &'static str) {
+        let mut drains = self.drains.lock().unwrap_or_else(PoisonError::into_inner);
+        *drains.entry(trigger).or_default() += 1;
+    }
+
+    /// The text of this moment.
+    pub fn render(&self) -> String {
+        let mut out = Text(String::with_capacity(16 * 1024));
+        self.sessions(&mut out);
+        self.phases(&mut out);
+        out.family(names::DRAINS);
+        let drains = self.drains.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (trigger, count) in &drains {
+            out.sample(names::DRAINS, &[("trigger", trigger)], count);
+        }
+        out.family(names::HOLDS_OPEN);
+        out.sample(names::HOLDS_OPEN, &[], &0);
+        out.family(names::BUILD_INFO);
+        out.sample(names::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], &1);
+        metrics_process::Collector::default().collect();
+        out.0.push_str(&recorder().render());
+        out.0
+    }
+
+    fn sessions(&self, out: &mut Text) {
+        let totals = self.ledgers.totals();
+        let each = |out: &mut Text, family, f: &dyn Fn(&mut Text, &str, &ListenerTotals)| {
+            out.family(family);
+            for (name, totals) in self.listeners.iter().zip(&totals.0) {
+                f(out, &name.0, totals);
+            }
+        };
+        each(out, names::SESSIONS_OPEN, &|out, listener, totals| {
+            for kind in Kind::ALL {
+                let labels = [("listener", listener), ("kind", kind.label())];
+                out.sample(names::SESSIONS_OPEN, &labels, &totals.open(*kind));
+            }
+        });
+        each(out, names::SESSIONS_OPENED, &|out, listener, totals| {
+            for kind in Kind::ALL {
+                let labels = [("listener", listener), ("kind", kind.label())];
+                out.sample(names::SESSIONS_OPENED, &labels, &totals.opened[kind.index()]);
+            }
+        });
+        each(out, names::SESSIONS_ENDED, &|out, listener, totals| {
+            for kind in Kind::ALL {
+                for outcome in Outcome::ALL {
+                    let count = totals.ended[kind.index()][outcome.index()];
+                    let (kind, outcome) = (kind.label(), outcome.label());
+                    let labels = [("listener", listener), ("kind", kind), ("outcome", outcome)];
+                    out.sample(names::SESSIONS_ENDED, &labels, &count);
+                }
+            }
+        });
+        each(out, names::SESSIONS_REFUSED, &|out, listener, totals| {
+            for why in Refusal::ALL {
+                let labels = [("listener", listener), ("reason", why.label())];
+                out.sample(names::SESSIONS_REFUSED, &labels, &totals.refused[why.index()]);
+            }
+        });
+        each(out, names::CONNECTIONS_OPEN, &|out, listener, totals| {
+            let open = totals.accepted.wrapping_sub(totals.disconnected);
+            out.sample(names::CONNECTIONS_OPEN, &[("listener", listener)], &open);
+        });
+        each(out, names::CONNECTIONS_ACCEPTED, &|out, listener, totals| {
+            out.sample(names::CONNECTIONS_ACCEPTED, &[("listener", listener)], &totals.accepted);
+        });
+        for (family, of) in [
+            (names::BYTES, (|t| &t.bytes) as fn(&ListenerTotals) -> &[u64; 2]),
+            (names::UNDELIVERED_BYTES, |t| &t.undelivered),
+        ] {
+            each(out, family, &|out, listener, totals| {
+                for way in Direction::ALL {
+                    let labels = [("listener", listener), ("direction", way.label())];
+                    out.sample(family, &labels, &of(totals)[way.index()]);
+                }
+            });
+        }
+    }
+
+    fn phases(&self, out: &mut Text) {
+        let view = *self.phase.borrow();
+        out.family(names::PHASE);
+        for phase in Phase::ALL {
+            let current = u8::from(*phase == view.phase);
+            out.sample(names::PHASE, &[("phase", phase.label())], &current);
+        }
+        if let Some(deadline) = view.deadline {
+            let left = deadline.left(Instant::now());
+            let at = unix_time(SystemTime::now() + left);
+            out.family(names::DRAIN_DEADLINE);
+            out.sample(names::DRAIN_DEADLINE, &[], &at.as_secs_f64());
+            out.family(names::DRAIN_REMAINING);
+            out.sample(names::DRAIN_REMAINING, &[], &left.as_secs_f64());
+        }
+    }
+}
+
+fn unix_time(at: SystemTime) -> Duration {
+    at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Text exposition format 0.0.4.
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, family: Family) {
+        let Family { name, help, kind } = family;
+        // Writing to a string does not fail.
+        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    fn sample(&mut self, family: Family, labels: &[(&str, &str)], value: &dyn std::fmt::Display) {
+        self.0.push_str(family.name);
+        for (i, (name, text)) in labels.iter().enumerate() {
+            let open = if i == 0 { '{' } else { ',' };
+            let _ = write!(self.0, "{open}{name}=\"{text}\"");
+        }
+        if !labels.is_empty() {
+            self.0.push('}');
+        }
+        let _ = writeln!(self.0, " {value}");
+    }
+}

@@ -1,0 +1,67 @@
+//! Whether the balancer should send new sessions.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::config;
+use crate::net::Endpoints;
+use crate::session::{Ledgers, Phase, PhaseView};
+
+/// What readiness is made of.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    /// The phase.
+    pub phase: watch::Receiver<PhaseView>,
+    /// The agents.
+    pub endpoints: Arc<[Arc<Endpoints>]>,
+    /// The counts.
+    pub ledgers: Ledgers,
+    /// `drain.readiness`.
+    pub rule: config::Readiness,
+}
+
+/// The body of an answer to `/readyz`.
+#[derive(Debug, Serialize)]
+pub struct Answer {
+    /// The phase's name.
+    pub phase: &'static str,
+    /// Open sessions.
+    pub open: u64,
+    /// Why it is as it is.
+    pub reason: String,
+    #[serde(skip)]
+    /// Whether it is ready.
+    pub ready: bool,
+}
+
+impl Readiness {
+    /// The answer of this moment.
+    pub fn now(&self) -> Answer {
+        let phase = self.phase.borrow().phase;
+        let open = self.ledgers.totals().open();
+        let (ready, reason) = self.judge(phase);
+        Answer { phase: phase.label(), open, reason, ready }
+    }
+
+    fn judge(&self, phase: Phase) -> (bool, String) {
+        let lost = self.endpoints.iter().find(|endpoints| !endpoints.any_healthy());
+        match phase {
+            Phase::Starting => (false, "starting".to_owned()),
+            Phase::Drained => (false, "drained".to_owned()),
+            Phase::LameDuck | Phase::Draining | Phase::Closing
+                if self.rule != config::Readiness::Keep =>
+            {
+                (false, "a drain is under way".to_owned())
+            }
+            _ => match lost {
+                Some(endpoints) => {
+                    let name = endpoints.name();
+                    (false, format!("no endpoint of upstream {name} can be reached"))
+                }
+                None => (true, "serving".to_owned()),
+            },
+        }
+    }
+}

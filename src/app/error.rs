@@ -1,0 +1,24 @@
+//! Why the proxy could not start.
+
+use std::io;
+
+/// Why the proxy could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address could not be bound; the error of the system names it.
+    #[error("{key}: {source}")]
+    Bind {
+        /// The key of the configuration, such as `listener chat` or `health.bind`.
+        key: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Something of the process itself could not be made.
+    #[error("cannot start: {what}: {source}")]
+    Start {
+        /// What.
+        what: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+}

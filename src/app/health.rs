@@ -1,0 +1,65 @@
+//! The health thread: health and metrics answer from here whatever the workers do.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::task::LocalSet;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Health};
+use crate::net::{Endpoints, Tasks};
+
+/// How often an endpoint is tried that could not be reached.
+const PROBE: Duration = Duration::from_secs(1);
+/// How often histogram samples are folded; without it they pile up.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// What the thread is born with.
+pub(super) struct Birth {
+    pub(super) socket: TcpListener,
+    pub(super) health: Health,
+    pub(super) endpoints: Arc<[Arc<Endpoints>]>,
+    pub(super) stop: CancellationToken,
+}
+
+/// Answers until told to stop.
+///
+/// # Errors
+/// When the runtime cannot be made or the socket cannot be watched.
+pub(super) fn run(birth: Birth) -> io::Result<()> {
+    let Birth { socket, health, endpoints, stop } = birth;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, async move {
+        let tasks = Tasks::new();
+        tasks.spawn(probe(endpoints));
+        tasks.spawn(upkeep());
+        tokio::select! {
+            served = admin::serve(socket, health, tasks) => served.map(|never| match never {}),
+            () = stop.cancelled() => Ok(()),
+        }
+    })
+}
+
+async fn probe(endpoints: Arc<[Arc<Endpoints>]>) {
+    let mut ticks = interval(PROBE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        for endpoints in endpoints.iter() {
+            endpoints.probe_unhealthy().await;
+        }
+    }
+}
+
+async fn upkeep() {
+    let mut ticks = interval(UPKEEP);
+    loop {
+        ticks.tick().await;
+        admin::recorder().run_upkeep();
+    }
+}

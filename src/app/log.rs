@@ -1,0 +1,18 @@
+//! The log: for people or for machines, on stderr.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Log, LogFormat};
+
+/// Installs the log; `RUST_LOG` chooses what is in it. Where one is installed already, it stays.
+pub(super) fn install(log: &Log) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let installed = match log.format {
+        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    // A test or an embedding program may have its own.
+    drop(installed);
+}

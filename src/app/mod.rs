@@ -1,0 +1,15 @@
+//! Builds the rooms below from a validated configuration and wires them: workers, acceptors, the
+//! health thread, the drain.
+//!
+//! Nothing is decided here that a room below could decide.
+
+mod acceptor;
+mod error;
+mod health;
+mod log;
+mod process;
+mod wiring;
+mod worker;
+
+pub use error::Error;
+pub use process::{App, Ended, run};

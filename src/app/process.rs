@@ -1,0 +1,299 @@
+//! The process from its configuration to its exit code: bind, run, end.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{Exposition, Health, Readiness, readiness, recorder};
+use crate::config::{Config, ListenerName};
+use crate::drain::{self, Control, Drain, Report};
+use crate::lifecycle::Signals;
+use crate::net::{Descriptors, Endpoints, bind};
+use crate::session::metrics::Durations;
+use crate::session::{Ledger, Ledgers, ListenerIndex, PhaseView, WorkerIndex, Workers};
+
+use super::error::Error;
+use super::wiring::{Birth, Shared};
+use super::{health, log, worker};
+
+/// Everything bound, nothing served yet.
+pub struct App {
+    config: Arc<Config>,
+    listeners: Vec<TcpListener>,
+    health: TcpListener,
+    descriptors: Descriptors,
+    control: Control,
+    wishes: drain::Wishes,
+}
+
+/// How the process ends.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit code.
+    pub exit_code: u8,
+    /// The report of the drain; none if there was nothing to drain.
+    pub report: Option<Report>,
+}
+
+/// The exit code for what could not be started.
+const FAILED: u8 = 1;
+
+/// Runs the proxy in the foreground until it is drained, and gives its exit code. Installs the log
+/// and the signal handlers.
+pub fn run(config: Config) -> u8 {
+    log::install(&config.log);
+    let outcome = runtime().and_then(|runtime| {
+        // First of all, so that a signal during start-up is heard.
+        let signals = {
+            let _inside = runtime.enter();
+            Signals::install().map_err(|source| Error::Start { what: "signals", source })?
+        };
+        let app = App::bind(config)?;
+        app.run_on(&runtime, Some(signals))
+    });
+    match outcome {
+        Ok(ended) => ended.exit_code,
+        Err(error) => {
+            tracing::error!(%error, "the proxy cannot run");
+            FAILED
+        }
+    }
+}
+
+fn runtime() -> Result<Runtime, Error> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|source| Error::Start { what: "the runtime", source })
+}
+
+impl App {
+    /// Binds every address.
+    ///
+    /// # Errors
+    /// When one cannot be bound; the error names the key and the address.
+    pub fn bind(config: Config) -> Result<App, Error> {
+        let descriptors = Descriptors::raise();
+        let listeners = config.listeners.iter().map(|listener| {
+            bind(listener.bind)
+                .map_err(|source| Error::Bind { key: format!("listener {}", listener.name), source })
+        });
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+        let health = bind(config.health.bind)
+            .map_err(|source| Error::Bind { key: "health.bind".to_owned(), source })?;
+        let (control, wishes) = drain::channel();
+        Ok(App { config: Arc::new(config), listeners, health, descriptors, control, wishes })
+    }
+
+    /// The address that a listener is bound to.
+    pub fn listener_addr(&self, name: &str) -> Option<SocketAddr> {
+        let at = self.config.listeners.iter().position(|listener| &*listener.name.0 == name)?;
+        self.listeners[at].local_addr().ok()
+    }
+
+    /// The address that health is bound to.
+    pub fn health_addr(&self) -> SocketAddr {
+        self.health.local_addr().unwrap_or(self.config.health.bind)
+    }
+
+    /// The handle that starts a drain.
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// Serves until a drain that ends the process is over. Blocks the calling thread.
+    ///
+    /// # Errors
+    /// When a thread or a runtime cannot be made.
+    pub fn run(self) -> Result<Ended, Error> {
+        self.run_on(&runtime()?, None)
+    }
+
+    fn run_on(self, runtime: &Runtime, signals: Option<Signals>) -> Result<Ended, Error> {
+        recorder();
+        let most = self.most_connections();
+        let App { config, listeners, health: health_socket, control, wishes, .. } = self;
+        let (phase, view) = watch::channel(PhaseView::starting());
+        let stop = CancellationToken::new();
+        let ledgers = ledgers(&config);
+        let endpoints = endpoints(&config);
+
+        let ready = Readiness {
+            phase: view.clone(),
+            endpoints: Arc::clone(&endpoints),
+            ledgers: ledgers.clone(),
+            rule: config.drain.readiness,
+        };
+        let exposition = Exposition {
+            listeners: config.listeners.iter().map(|l| l.name.clone()).collect(),
+            ledgers: ledgers.clone(),
+            phase: view.clone(),
+            drains: Arc::new(Mutex::new(BTreeMap::new())),
+        };
+        for (listener, socket) in config.listeners.iter().zip(&listeners) {
+            say_listening(&listener.name, listener.protocol, socket);
+        }
+        if let Ok(addr) = health_socket.local_addr() {
+            tracing::info!(%addr, "health listening");
+        }
+        let health = health::Birth {
+            socket: health_socket,
+            health: Health { readiness: ready.clone(), exposition: exposition.clone() },
+            endpoints: Arc::clone(&endpoints),
+            stop: stop.clone(),
+        };
+        let health_thread = start("health", move || health::run(health))?;
+
+        let shared = SharedSeed {
+            config: Arc::clone(&config),
+            ledgers: ledgers.clone(),
+            endpoints,
+            phase: view,
+            most,
+            health: Arc::new(move || readiness(&ready)),
+            stop: stop.clone(),
+        };
+        let (workers, births, births_ready) = births(shared, listeners);
+        let threads = births
+            .into_iter()
+            .map(|birth| start("worker", move || worker::run(birth)))
+            .collect::<Result<Vec<_>, _>>()?;
+
+        let drain = Drain::new(
+            config.drain.clone(),
+            ledgers,
+            workers.clone(),
+            phase,
+            wishes,
+            move |trigger| exposition.count_drain(trigger),
+        );
+        let ended = runtime.block_on(async {
+            for ready in births_ready {
+                // A worker that could not start has said why.
+                let _ = ready.await;
+            }
+            let serve_signals = async {
+                match signals {
+                    Some(signals) => signals.serve(control).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                ended = drain.run() => ended,
+                () = serve_signals => drain::Ended { report: None, cut: false },
+            }
+        });
+        // Connections that hold nothing are still there; they end with the workers.
+        runtime.block_on(workers.cut());
+        stop.cancel();
+        for thread in threads.into_iter().chain([health_thread]) {
+            if let Ok(Err(error)) = thread.join() {
+                tracing::error!(%error, "a thread has failed");
+            }
+        }
+        let exit_code = if ended.cut { config.drain.exit_code_when_cut } else { 0 };
+        Ok(Ended { exit_code, report: ended.report })
+    }
+
+    /// The configured limit, as far as the descriptors allow it.
+    fn most_connections(&self) -> usize {
+        let allowed = self.descriptors.connections();
+        let wanted = self.config.limits.max_connections.map_or(allowed, |most| most.get());
+        if wanted > allowed {
+            tracing::warn!(
+                wanted,
+                allowed,
+                descriptors = self.descriptors.limit(),
+                "limits.max_connections is more than the descriptors allow; raise the limit on \
+                 open files (ulimit -n)"
+            );
+        }
+        wanted.min(allowed)
+    }
+}
+
+fn say_listening(name: &ListenerName, protocol: crate::config::Protocol, socket: &TcpListener) {
+    let protocol = match protocol {
+        crate::config::Protocol::Http => "http",
+        crate::config::Protocol::Tcp => "tcp",
+    };
+    if let Ok(addr) = socket.local_addr() {
+        tracing::info!(listener = %name, protocol, %addr, "listening");
+    }
+}
+
+fn ledgers(config: &Config) -> Ledgers {
+    let durations = Durations::register();
+    let ledger = |_| Arc::new(Ledger::new(config.listeners.len(), durations.clone()));
+    Ledgers::new((0..config.workers.get()).map(ledger).collect())
+}
+
+/// The endpoints, by listener; listeners of one upstream share them.
+fn endpoints(config: &Config) -> Arc<[Arc<Endpoints>]> {
+    let upstreams: Vec<_> =
+        config.upstreams.iter().map(|upstream| Arc::new(Endpoints::new(upstream))).collect();
+    let of = |listener: &crate::config::Listener| {
+        let found = upstreams.iter().find(|endpoints| *endpoints.name() == listener.upstream);
+        Arc::clone(found.expect("a listener's upstream exists in a valid config"))
+    };
+    config.listeners.iter().map(of).collect()
+}
+
+/// [`Shared`], but for what is made together with the workers.
+struct SharedSeed {
+    config: Arc<Config>,
+    ledgers: Ledgers,
+    endpoints: Arc<[Arc<Endpoints>]>,
+    phase: watch::Receiver<PhaseView>,
+    most: usize,
+    health: crate::http::HealthAnswer,
+    stop: CancellationToken,
+}
+
+/// The workers' inboxes, what each is born with, and the word that each is ready.
+fn births(
+    seed: SharedSeed,
+    listeners: Vec<TcpListener>,
+) -> (Workers, Vec<Birth>, Vec<oneshot::Receiver<()>>) {
+    let count = seed.config.workers.get();
+    let (hand, handed): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+    let (inboxes, orders): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+    let shared = Shared {
+        config: seed.config,
+        ledgers: seed.ledgers,
+        endpoints: seed.endpoints,
+        phase: seed.phase,
+        hand: hand.into(),
+        most: seed.most,
+        health: seed.health,
+        stop: seed.stop,
+    };
+    let mut sockets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
+    for (i, socket) in listeners.into_iter().enumerate() {
+        let index = ListenerIndex(u16::try_from(i).unwrap_or(u16::MAX));
+        sockets[i % count].push((index, socket));
+    }
+    let mut births = Vec::new();
+    let mut all_ready = Vec::new();
+    for (i, ((orders, handed), sockets)) in
+        orders.into_iter().zip(handed).zip(sockets).enumerate()
+    {
+        let (ready, is_ready) = oneshot::channel();
+        all_ready.push(is_ready);
+        let index = WorkerIndex(u16::try_from(i).unwrap_or(u16::MAX));
+        births.push(Birth { index, shared: shared.clone(), orders, handed, sockets, ready });
+    }
+    (Workers::new(inboxes), births, all_ready)
+}
+
+fn start<T: Send + 'static>(
+    name: &'static str,
+    run: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<thread::JoinHandle<io::Result<T>>, Error> {
+    let thread = thread::Builder::new().name(format!("lameduck-{name}"));
+    thread.spawn(run).map_err(|source| Error::Start { what: name, source })
+}

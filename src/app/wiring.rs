@@ -1,0 +1,48 @@
+//! What all threads share, and what each worker is born with.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::http::{Arrival, HealthAnswer};
+use crate::net::Endpoints;
+use crate::session::{Ledgers, ListenerIndex, Order, PhaseView, WorkerIndex};
+
+/// A connection on its way to its worker.
+#[derive(Debug)]
+pub(super) struct Handed {
+    pub(super) socket: TcpStream,
+    pub(super) client: SocketAddr,
+    pub(super) listener: ListenerIndex,
+    pub(super) arrival: Arrival,
+}
+
+/// What every worker can see.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) config: Arc<Config>,
+    pub(super) ledgers: Ledgers,
+    /// By listener.
+    pub(super) endpoints: Arc<[Arc<Endpoints>]>,
+    pub(super) phase: watch::Receiver<PhaseView>,
+    /// The ways to hand a connection over, by worker.
+    pub(super) hand: Arc<[mpsc::UnboundedSender<Handed>]>,
+    /// The most client connections at once.
+    pub(super) most: usize,
+    pub(super) health: HealthAnswer,
+    pub(super) stop: CancellationToken,
+}
+
+/// What one worker is born with.
+pub(super) struct Birth {
+    pub(super) index: WorkerIndex,
+    pub(super) shared: Shared,
+    pub(super) orders: mpsc::UnboundedReceiver<Order>,
+    pub(super) handed: mpsc::UnboundedReceiver<Handed>,
+    /// The listeners that this worker accepts for.
+    pub(super) sockets: Vec<(ListenerIndex, TcpListener)>,
+    pub(super) ready: oneshot::Sender<()>,
+}

@@ -1,0 +1,259 @@
+//! A worker: one core's runtime, with its pump, its connections, its way to the agents.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use crate::config::Protocol;
+use crate::http::{Accepted, Agent, Arrival, Connections, Site};
+use crate::net::Tasks;
+use crate::relay::{Pump, Speech, Tunnel};
+use crate::session::{
+    Connected, Home, Ledger, ListenerIndex, Order, Page, Phase, Refusal, SessionId,
+};
+
+use super::acceptor::Acceptor;
+use super::wiring::{Birth, Handed, Shared};
+
+/// How often connections are looked at whose time may be over.
+const SWEEP: Duration = Duration::from_millis(250);
+/// How long a client that is turned away has to read our FIN.
+const LINGER: Duration = Duration::from_secs(1);
+/// Connections beyond the limit that are still told so; more are closed without a word.
+const TOLD_OF_OVERLOAD: usize = 16;
+
+/// Runs a worker until it is told to stop.
+///
+/// # Errors
+/// When the runtime or the pump cannot be made, or the readiness set fails.
+pub(super) fn run(birth: Birth) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, work(birth))
+}
+
+struct Worker {
+    shared: Shared,
+    ledger: Arc<Ledger>,
+    pump: Pump,
+    connections: Connections,
+    phase: Rc<Cell<Phase>>,
+    tasks: Tasks,
+    /// By listener.
+    places: Vec<Place>,
+}
+
+/// A listener as this worker serves it.
+struct Place {
+    agent: Rc<Agent>,
+    /// None for raw TCP.
+    site: Option<Rc<Site>>,
+}
+
+async fn work(birth: Birth) -> io::Result<()> {
+    let Birth { index, shared, mut orders, mut handed, sockets, ready } = birth;
+    let (pump, drive) = Pump::new(index)?;
+    let mut view = shared.phase.clone();
+    let mut worker = Worker {
+        ledger: Arc::clone(shared.ledgers.of(index)),
+        pump,
+        connections: Connections::new(index),
+        phase: Rc::new(Cell::new(view.borrow_and_update().phase)),
+        tasks: Tasks::new(),
+        places: Vec::new(),
+        shared,
+    };
+    worker.build();
+    for (listener, socket) in sockets {
+        let acceptor = Acceptor::new(worker.shared.clone(), listener, &socket);
+        worker.tasks.spawn(acceptor.run(socket));
+    }
+    let (fail, failed) = oneshot::channel();
+    let stop = worker.shared.stop.clone();
+    let tasks = worker.tasks.clone();
+    // The pump and the inbox are tasks of their own, so that neither is polled for the other's sake.
+    tasks.spawn(async move {
+        let _ = fail.send(drive.await);
+    });
+    tasks.spawn(async move {
+        let mut sweep = interval(SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                Some(order) = orders.recv() => worker.obey(order),
+                Some(handed) = handed.recv() => worker.take(handed),
+                Ok(()) = view.changed() => worker.phase.set(view.borrow_and_update().phase),
+                _ = sweep.tick() => worker.sweep(),
+            }
+        }
+    });
+    // Whoever waits for this has gone only if the process is ending.
+    let _ = ready.send(());
+    tokio::select! {
+        failed = failed => failed.unwrap_or(Ok(())),
+        () = stop.cancelled() => Ok(()),
+    }
+}
+
+impl Worker {
+    /// Makes a place of every listener.
+    fn build(&mut self) {
+        let config = Arc::clone(&self.shared.config);
+        for (i, listener) in config.listeners.iter().enumerate() {
+            let index = ListenerIndex(u16::try_from(i).unwrap_or(u16::MAX));
+            let upstream = config.upstreams.iter().find(|u| u.name == listener.upstream);
+            let upstream = upstream.expect("a listener's upstream exists in a valid config");
+            let endpoints = Arc::clone(&self.shared.endpoints[i]);
+            let agent = Rc::new(Agent::new(upstream, endpoints, self.tasks.clone()));
+            let site = (listener.protocol == Protocol::Http).then(|| {
+                Rc::new(Site {
+                    listener: index,
+                    settings: listener.http.clone(),
+                    late: config.drain.late_arrivals,
+                    websocket_close_code: listener.websocket_close_code,
+                    agent: Rc::clone(&agent),
+                    pump: self.pump.clone(),
+                    connections: self.connections.clone(),
+                    phase: Rc::clone(&self.phase),
+                    ledger: Arc::clone(&self.ledger),
+                    health: Some(Arc::clone(&self.shared.health)),
+                    tasks: self.tasks.clone(),
+                })
+            });
+            self.places.push(Place { agent, site });
+        }
+    }
+
+    /// Takes a connection that was handed to this worker.
+    fn take(&self, handed: Handed) {
+        let Handed { socket, client, listener, arrival } = handed;
+        let connected = self.ledger.connected(listener);
+        if arrival == Arrival::Overload && self.ledger.load() > self.room() {
+            self.ledger.refused(listener, Refusal::Overload);
+            return;
+        }
+        let place = &self.places[usize::from(listener.0)];
+        match &place.site {
+            Some(site) => {
+                let accepted = Accepted { socket, client, connected, arrival };
+                self.tasks.spawn(Rc::clone(site).serve(accepted));
+            }
+            None if arrival == Arrival::Overload => {
+                self.ledger.refused(listener, Refusal::Overload);
+                self.tasks.spawn(turn_away(socket, connected));
+            }
+            None => {
+                let way = Way { pump: self.pump.clone(), agent: Rc::clone(&place.agent) };
+                self.tasks.spawn(way.relay(socket, client, connected));
+            }
+        }
+    }
+
+    /// This worker's share of the connections, with those that are told of the overload.
+    fn room(&self) -> usize {
+        let workers = self.shared.hand.len();
+        self.shared.most.div_ceil(workers) + TOLD_OF_OVERLOAD.div_ceil(workers)
+    }
+
+    fn sweep(&self) {
+        let listeners = &self.shared.config.listeners;
+        self.connections.sweep(|listener| {
+            let http = &listeners[usize::from(listener.0)].http;
+            (http.header_timeout, http.idle_timeout)
+        });
+        for place in &self.places {
+            place.agent.sweep();
+        }
+    }
+
+    fn obey(&self, order: Order) {
+        match order {
+            Order::List { from, limit, reply } => {
+                // Whoever asked and has gone needs no answer.
+                let _ = reply.send(self.list(from, limit));
+            }
+            Order::Leave { ids, until, handshake } => self.leave(&ids, until, handshake),
+            Order::Cut { reply } => {
+                let mut cut = self.pump.cut();
+                cut.extend(self.connections.cut());
+                let _ = reply.send(cut);
+            }
+        }
+    }
+
+    /// Pages run over the pump's slots first and the connections' after; the lowest bit of a
+    /// place says which.
+    fn list(&self, from: usize, limit: usize) -> Page {
+        let (slot, in_http) = (from >> 1, from & 1 == 1);
+        if in_http {
+            let mut page = self.connections.list(slot, limit);
+            page.next = page.next.map(|slot| slot << 1 | 1);
+            return page;
+        }
+        let mut page = self.pump.list(slot, limit);
+        page.next = Some(page.next.map_or(1, |slot| slot << 1));
+        page
+    }
+
+    fn leave(&self, ids: &[SessionId], until: Instant, handshake: Duration) {
+        for id in ids {
+            match id.home() {
+                Home::Pump => self.pump.leave(*id, until, handshake),
+                Home::Http => self.connections.leave(*id, until),
+            }
+        }
+    }
+}
+
+/// The way of a raw TCP connection.
+struct Way {
+    pump: Pump,
+    agent: Rc<Agent>,
+}
+
+impl Way {
+    async fn relay(self, socket: std::net::TcpStream, client_addr: SocketAddr, connected: Connected) {
+        let upstream = match self.agent.dialer().dial().await {
+            Ok(upstream) => upstream.into_std(),
+            Err(e) => {
+                tracing::debug!(client.addr = %client_addr, error = %e, "no agent");
+                connected.ledger().refused(connected.listener(), Refusal::Upstream);
+                return turn_away(socket, connected).await;
+            }
+        };
+        let Ok(upstream) = upstream else { return };
+        let tunnel = Tunnel {
+            client: socket,
+            upstream,
+            to_upstream: Default::default(),
+            to_client: Default::default(),
+            speech: Speech::Bytes,
+            connected,
+            counted: None,
+            client_addr,
+        };
+        if let Err(e) = self.pump.open(tunnel) {
+            tracing::warn!(error = %e, "a connection could not be watched");
+        }
+    }
+}
+
+/// Closes a connection without a reset: a FIN, and then the client's own end is waited for a while.
+async fn turn_away(socket: std::net::TcpStream, connected: Connected) {
+    let Ok(mut socket) = tokio::net::TcpStream::from_std(socket) else { return };
+    let goodbye = async {
+        tokio::io::AsyncWriteExt::shutdown(&mut socket).await?;
+        tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
+    };
+    // A client that does not end its side in time is closed all the same.
+    let _ = timeout(LINGER, goodbye).await;
+    drop(connected);
+}

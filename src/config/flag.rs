@@ -1,0 +1,56 @@
+//! Values from the text of a flag, by the rules of the file.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use super::types::{Endpoint, LogFormat};
+use super::value::{self, Wrong};
+
+/// A duration that is not zero, such as `30s`.
+///
+/// # Errors
+/// What is wrong with the text, and what would be right; so for all of these.
+pub fn window(text: &str) -> Result<Duration, Wrong> {
+    value::parse_positive_duration(text)
+}
+
+/// Where an agent listens, as `host:port`.
+///
+/// # Errors
+/// As above.
+pub fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
+    value::parse_endpoint(text)
+}
+
+/// An address to bind, such as `0.0.0.0:9180`.
+///
+/// # Errors
+/// As above.
+pub fn bind(text: &str) -> Result<SocketAddr, Wrong> {
+    value::parse_socket_address(text)
+}
+
+/// An address to bind that only this machine can reach.
+///
+/// # Errors
+/// As above.
+pub fn loopback(text: &str) -> Result<SocketAddr, Wrong> {
+    value::parse_loopback(text)
+}
+
+/// How many workers.
+///
+/// # Errors
+/// As above.
+pub fn workers(text: &str) -> Result<NonZeroUsize, Wrong> {
+    value::parse_workers(text)
+}
+
+/// `text` or `json`.
+///
+/// # Errors
+/// As above.
+pub fn log_format(text: &str) -> Result<LogFormat, Wrong> {
+    value::parse_word(text)
+}

@@ -1,0 +1,181 @@
+//! From a file, flags and the environment to a [`Config`], or to every reason against it.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use toml::de::DeTable;
+
+use super::finding::{Faults, Finding, Severity, Source};
+use super::overrides::Overrides;
+use super::rules;
+use super::schema::{Raw, RawDrain, RawHttp, RawListener, RawUpstream};
+use super::section::{Found, Reader};
+use super::types::{Admin, Config, Drain, Endpoint, Health, Http, Limits, Listener, Log, Upstream};
+
+/// A configuration to run with.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What the program runs with.
+    pub config: Config,
+    /// What is legal but dangerous in it, in the order of the file.
+    pub warnings: Vec<Finding>,
+}
+
+/// Reads a configuration file, if there is one, with `overrides` over it.
+///
+/// # Errors
+/// Every fault of the file and between its values at once; a file that cannot be read is one.
+pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Loaded, Faults> {
+    let Some(path) = path else {
+        return parse(None, "", overrides);
+    };
+    let bytes = fs::read(path).map_err(|error| unreadable(path, &error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        unreadable(
+            path,
+            &format!(
+                "it is not UTF-8 from byte {}",
+                error.utf8_error().valid_up_to()
+            ),
+        )
+    })?;
+    // Some editors put a byte order mark first, which the parser would count as a column.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    parse(Some(path.display().to_string().into()), text, overrides)
+}
+
+fn unreadable(path: &Path, why: &str) -> Faults {
+    Faults::new(vec![Finding {
+        severity: Severity::Error,
+        key: String::new(),
+        place: None,
+        what: format!("cannot read `{}`: {why}", path.display()),
+        help: "name a configuration file; config/lameduck.toml shows every key".to_owned(),
+    }])
+}
+
+pub(super) fn parse(
+    file: Option<Arc<str>>,
+    text: &str,
+    overrides: &Overrides,
+) -> Result<Loaded, Faults> {
+    let has_file = file.is_some();
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let reader = Reader::new(Source::new(file, text));
+    for error in &errors {
+        reader.syntax(error);
+    }
+    let mut root = reader.root(table.get_ref());
+    let mut raw = Raw::read(&mut root);
+    overrides.apply(&mut raw, &root, &reader, has_file);
+    drop(root);
+    rules::check(&raw, &reader, has_file);
+    let findings = reader.into_findings();
+    if findings
+        .iter()
+        .any(|finding| finding.severity == Severity::Error)
+    {
+        return Err(Faults::new(findings));
+    }
+    Ok(Loaded {
+        config: raw.into_config(),
+        warnings: findings,
+    })
+}
+
+impl Raw {
+    /// The values alone. To be called when nothing stands reported: then nothing is missing.
+    fn into_config(self) -> Config {
+        Config {
+            workers: self.workers.value,
+            listeners: self
+                .listeners
+                .value
+                .into_iter()
+                .filter_map(RawListener::into_listener)
+                .collect(),
+            upstreams: self
+                .upstreams
+                .value
+                .into_iter()
+                .filter_map(RawUpstream::into_upstream)
+                .collect(),
+            drain: self.drain.into_drain(),
+            limits: Limits {
+                max_connections: self.max_connections.value,
+            },
+            health: Health {
+                bind: self.health.value,
+            },
+            admin: Admin {
+                bind: self.admin.value,
+            },
+            log: Log {
+                format: self.log_format.value,
+            },
+        }
+    }
+}
+
+impl RawListener {
+    fn into_listener(self) -> Option<Listener> {
+        Some(Listener {
+            name: self.name?.value,
+            bind: self.bind?.value,
+            protocol: self.protocol?.value,
+            upstream: self.upstream?.value,
+            http: self.http.into_http(),
+            websocket_close_code: self.websocket_close_code.value,
+        })
+    }
+}
+
+impl RawHttp {
+    fn into_http(self) -> Http {
+        Http {
+            header_timeout: self.header_timeout.value,
+            idle_timeout: self.idle_timeout.value,
+            max_header_bytes: self.max_header_bytes.value.0,
+            max_headers: self.max_headers.value,
+            forwarded: self.forwarded.value,
+            via: self.via.value,
+            health_path: self.health_path.value,
+        }
+    }
+}
+
+impl RawUpstream {
+    fn into_upstream(self) -> Option<Upstream> {
+        let values = |endpoints: Vec<Found<Endpoint>>| {
+            endpoints
+                .into_iter()
+                .map(|endpoint| endpoint.value)
+                .collect()
+        };
+        Some(Upstream {
+            name: self.name?.value,
+            endpoints: values(self.endpoints),
+            connect_timeout: self.connect_timeout.value,
+            response_timeout: self.response_timeout.value,
+            idle_timeout: self.idle_timeout.value,
+        })
+    }
+}
+
+impl RawDrain {
+    fn into_drain(self) -> Drain {
+        Drain {
+            window: self.window.value,
+            margin: self.margin.value,
+            lame_duck_min: self.lame_duck_min.value,
+            lame_duck_max: self.lame_duck_max.value,
+            lame_duck_quiet: self.lame_duck_quiet.value,
+            readiness: self.readiness.value,
+            finish: self.finish.value,
+            close_timeout: self.close_timeout.value,
+            late_arrivals: self.late_arrivals.value,
+            exit_code_when_cut: self.exit_code_when_cut.value,
+        }
+    }
+}

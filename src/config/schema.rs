@@ -1,0 +1,270 @@
+//! The keys of the file: name, type and default, each written here and nowhere else.
+//!
+//! What comes of it is not checked as a whole yet, and knows where each value stood.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::thread;
+use std::time::Duration;
+
+use super::section::{Found, Origin, Section};
+use super::types::{
+    Endpoint, Forwarded, LateArrivals, ListenerName, LogFormat, Protocol, Readiness, Stretch,
+    UpstreamName,
+};
+use super::value::{self, Size};
+
+/// A file as it was read.
+pub(super) struct Raw {
+    pub(super) workers: Found<NonZeroUsize>,
+    pub(super) listeners: Found<Vec<RawListener>>,
+    pub(super) upstreams: Found<Vec<RawUpstream>>,
+    pub(super) http: RawHttp,
+    pub(super) drain: RawDrain,
+    pub(super) max_connections: Found<Option<NonZeroUsize>>,
+    pub(super) health: Found<SocketAddr>,
+    pub(super) admin: Found<SocketAddr>,
+    pub(super) log_format: Found<LogFormat>,
+}
+
+/// `[[listener]]`. What must be there and is not, or is wrong, stands reported.
+pub(super) struct RawListener {
+    /// The path of the table: `listener[0]`.
+    pub(super) path: String,
+    pub(super) name: Option<Found<ListenerName>>,
+    pub(super) bind: Option<Found<SocketAddr>>,
+    pub(super) protocol: Option<Found<Protocol>>,
+    pub(super) upstream: Option<Found<UpstreamName>>,
+    /// Where `[listener.http]` begins, if it is there.
+    pub(super) own_http: Origin,
+    pub(super) http: RawHttp,
+    pub(super) websocket_close_code: Found<u16>,
+}
+
+/// `[http]` and `[listener.http]`.
+pub(super) struct RawHttp {
+    pub(super) header_timeout: Found<Duration>,
+    pub(super) idle_timeout: Found<Duration>,
+    pub(super) max_header_bytes: Found<Size>,
+    pub(super) max_headers: Found<usize>,
+    pub(super) forwarded: Found<Forwarded>,
+    pub(super) via: Found<Option<String>>,
+    pub(super) health_path: Found<Option<String>>,
+}
+
+/// `[upstream.NAME]`.
+pub(super) struct RawUpstream {
+    pub(super) path: String,
+    pub(super) origin: Origin,
+    pub(super) name: Option<Found<UpstreamName>>,
+    pub(super) endpoints: Vec<Found<Endpoint>>,
+    pub(super) connect_timeout: Found<Duration>,
+    pub(super) response_timeout: Found<Duration>,
+    pub(super) idle_timeout: Found<Duration>,
+}
+
+/// `[drain]`.
+pub(super) struct RawDrain {
+    pub(super) window: Found<Duration>,
+    pub(super) margin: Found<Duration>,
+    pub(super) lame_duck_min: Found<Duration>,
+    pub(super) lame_duck_max: Found<Stretch>,
+    pub(super) lame_duck_quiet: Found<Duration>,
+    pub(super) readiness: Found<Readiness>,
+    pub(super) finish: Found<Duration>,
+    pub(super) close_timeout: Found<Duration>,
+    pub(super) websocket_close_code: Found<u16>,
+    pub(super) late_arrivals: Found<LateArrivals>,
+    pub(super) exit_code_when_cut: Found<u8>,
+}
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+impl Raw {
+    /// Reads the file, whose tables are all in `root`.
+    pub(super) fn read(root: &mut Section<'_>) -> Self {
+        let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let cores = Found {
+            value: cores,
+            origin: Origin::Default,
+        };
+        let said = "one per core that the process may use";
+        let workers = root.read_or("workers", value::workers, &cores, said);
+        // Before the listeners, whose defaults these are.
+        let http = RawHttp::read(&mut root.table("http"));
+        let drain = RawDrain::read(&mut root.table("drain"));
+        let listeners = root
+            .tables("listener")
+            .map_each(|mut table| RawListener::read(&mut table, &http, &drain));
+        let upstreams = root
+            .named_tables("upstream", value::upstream_name)
+            .map_each(|(name, mut table)| RawUpstream::read(&mut table, name));
+        Self {
+            workers,
+            listeners,
+            upstreams,
+            http,
+            drain,
+            max_connections: root.table("limits").read_or(
+                "max_connections",
+                |number| value::connections(number).map(Some),
+                &Found {
+                    value: None,
+                    origin: Origin::Default,
+                },
+                "what the file descriptors allow",
+            ),
+            health: root.table("health").read(
+                "bind",
+                value::socket_address,
+                (Ipv4Addr::UNSPECIFIED, 9180).into(),
+            ),
+            admin: Self::read_admin(&mut root.table("admin")),
+            log_format: root
+                .table("log")
+                .read("format", value::log_format, LogFormat::Text),
+        }
+    }
+
+    fn read_admin(table: &mut Section<'_>) -> Found<SocketAddr> {
+        table.not_yet("token_file");
+        table.read("bind", value::loopback, (Ipv4Addr::LOCALHOST, 9181).into())
+    }
+}
+
+impl RawListener {
+    fn read(table: &mut Section<'_>, http: &RawHttp, drain: &RawDrain) -> Self {
+        let mut own_http = table.table("http");
+        Self {
+            path: table.path().to_owned(),
+            name: table.required("name", value::listener_name, "name = \"chat\""),
+            bind: table.required("bind", value::socket_address, "bind = \"0.0.0.0:8080\""),
+            protocol: table.required("protocol", value::protocol, "protocol = \"http\""),
+            upstream: table.required("upstream", value::upstream_name, "upstream = \"agent\""),
+            own_http: own_http.origin(),
+            http: http.overridden(&mut own_http),
+            websocket_close_code: table.read_or(
+                "websocket_close_code",
+                value::close_code,
+                &drain.websocket_close_code,
+                "as in [drain]",
+            ),
+        }
+    }
+}
+
+impl RawHttp {
+    fn read(table: &mut Section<'_>) -> Self {
+        Self {
+            header_timeout: table.read("header_timeout", value::positive_duration, secs(10)),
+            // Longer than the 60 s of an ALB, which answers 502 when the target hangs up first.
+            idle_timeout: table.read("idle_timeout", value::positive_duration, secs(75)),
+            max_header_bytes: table.read("max_header_bytes", value::header_bytes, Size(64 << 10)),
+            max_headers: table.read("max_headers", value::header_count, 100),
+            forwarded: table.read("forwarded", value::forwarded, Forwarded::Append),
+            via: table.read("via", value::via, None),
+            health_path: table.read("health_path", value::health_path, None),
+        }
+    }
+
+    /// What a listener has that says nothing of its own.
+    pub(super) fn inherited(&self) -> Self {
+        Self {
+            header_timeout: self.header_timeout.inherited(),
+            idle_timeout: self.idle_timeout.inherited(),
+            max_header_bytes: self.max_header_bytes.inherited(),
+            max_headers: self.max_headers.inherited(),
+            forwarded: self.forwarded.inherited(),
+            via: self.via.inherited(),
+            health_path: self.health_path.inherited(),
+        }
+    }
+
+    /// The same keys in a listener's own table, with these as the defaults.
+    fn overridden(&self, table: &mut Section<'_>) -> Self {
+        const SAID: &str = "as in [http]";
+        let Self {
+            header_timeout,
+            idle_timeout,
+            max_header_bytes,
+            ..
+        } = self;
+        let Self {
+            max_headers,
+            forwarded,
+            via,
+            health_path,
+            ..
+        } = self;
+        let duration = value::positive_duration;
+        Self {
+            header_timeout: table.read_or("header_timeout", duration, header_timeout, SAID),
+            idle_timeout: table.read_or("idle_timeout", duration, idle_timeout, SAID),
+            max_header_bytes: table.read_or(
+                "max_header_bytes",
+                value::header_bytes,
+                max_header_bytes,
+                SAID,
+            ),
+            max_headers: table.read_or("max_headers", value::header_count, max_headers, SAID),
+            forwarded: table.read_or("forwarded", value::forwarded, forwarded, SAID),
+            via: table.read_or("via", value::via, via, SAID),
+            health_path: table.read_or("health_path", value::health_path, health_path, SAID),
+        }
+    }
+}
+
+impl RawUpstream {
+    fn read(table: &mut Section<'_>, name: Option<Found<UpstreamName>>) -> Self {
+        let endpoints = table.required_list(
+            "endpoints",
+            value::endpoint,
+            "endpoints = [\"127.0.0.1:9000\"]",
+        );
+        Self {
+            endpoints,
+            ..Self::without_endpoints(table, name)
+        }
+    }
+
+    /// The upstream that a flag gives the endpoints of.
+    pub(super) fn without_endpoints(
+        table: &mut Section<'_>,
+        name: Option<Found<UpstreamName>>,
+    ) -> Self {
+        Self {
+            path: table.path().to_owned(),
+            origin: table.origin(),
+            name,
+            endpoints: Vec::new(),
+            connect_timeout: table.read("connect_timeout", value::positive_duration, secs(5)),
+            response_timeout: table.read("response_timeout", value::duration, secs(300)),
+            // Shorter than the 5 s after which uvicorn and node hang up, so that it is rare for a
+            // request to meet a connection as it closes.
+            idle_timeout: table.read("idle_timeout", value::duration, secs(4)),
+        }
+    }
+}
+
+impl RawDrain {
+    fn read(table: &mut Section<'_>) -> Self {
+        table.not_yet("exit_when_drained");
+        table.not_yet("report_file");
+        let half = Stretch::Share(0.5);
+        Self {
+            window: table.read("window", value::positive_duration, secs(300)),
+            margin: table.read("margin", value::duration, secs(2)),
+            lame_duck_min: table.read("lame_duck_min", value::duration, secs(2)),
+            lame_duck_max: table.read("lame_duck_max", value::stretch, half),
+            lame_duck_quiet: table.read("lame_duck_quiet", value::duration, secs(3)),
+            readiness: table.read("readiness", value::readiness, Readiness::Auto),
+            finish: table.read("finish", value::duration, secs(0)),
+            close_timeout: table.read("close_timeout", value::positive_duration, secs(5)),
+            websocket_close_code: table.read("websocket_close_code", value::close_code, 1012),
+            late_arrivals: table.read("late_arrivals", value::late_arrivals, LateArrivals::Refuse),
+            exit_code_when_cut: table.read("exit_code_when_cut", value::exit_code, 3),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Whole files through the front door.
+
+mod faults;
+mod overridden;
+mod reference;
+mod warned;
+
+use super::load::{Loaded, parse};
+use super::{Faults, Overrides, Severity};
+
+/// The least that runs; other tables are appended to it.
+const LEAST: &str = "\
+[[listener]]
+name = \"chat\"
+bind = \"0.0.0.0:8080\"
+protocol = \"http\"
+upstream = \"agent\"
+[upstream.agent]
+endpoints = [\"127.0.0.1:9000\"]
+";
+
+fn file(text: &str) -> Result<Loaded, Faults> {
+    parse(Some("x.toml".into()), text, &Overrides::default())
+}
+
+/// What was found, a line each: place, severity, key and what.
+fn told(text: &str) -> Vec<String> {
+    let findings = match file(text) {
+        Ok(loaded) => loaded.warnings,
+        Err(faults) => faults.findings().to_vec(),
+    };
+    findings
+        .iter()
+        .map(|finding| {
+            finding
+                .to_string()
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        })
+        .collect()
+}
+
+fn with(tables: &str) -> String {
+    format!("{LEAST}{tables}")
+}
+
+#[test]
+fn the_least_gets_the_defaults() {
+    let Loaded { config, warnings } = file(LEAST).expect("legal");
+    assert_eq!(warnings, []);
+    let cores = std::thread::available_parallelism().expect("known");
+    assert_eq!(config.workers, cores);
+    let listener = &config.listeners[0];
+    assert_eq!(listener.name.to_string(), "chat");
+    assert_eq!(listener.websocket_close_code, 1012);
+    assert_eq!(listener.http.max_header_bytes, 65536);
+    assert_eq!(listener.http.via, None);
+    assert_eq!(config.upstreams[0].idle_timeout.as_secs(), 4);
+    assert_eq!(config.drain.window.as_secs(), 300);
+    assert_eq!(config.limits.max_connections, None);
+    assert_eq!(config.health.bind.to_string(), "0.0.0.0:9180");
+    assert_eq!(config.admin.bind.to_string(), "127.0.0.1:9181");
+}
+
+#[test]
+fn a_listener_has_its_own_over_the_general() {
+    let text =
+        with("[http]\nvia = \"a\"\nmax_headers = 50\n[drain]\nwebsocket_close_code = 1001\n")
+            + "[[listener]]\nname = \"b\"\nbind = \"[::]:1\"\nprotocol = \"http\"\n\
+           upstream = \"agent\"\nwebsocket_close_code = 3000\n[listener.http]\nvia = \"b\"\n";
+    let config = file(&text).expect("legal").config;
+    let [first, second] = config.listeners.as_slice() else {
+        panic!("{config:?}")
+    };
+    assert_eq!(first.http.via.as_deref(), Some("a"));
+    assert_eq!(first.websocket_close_code, 1001);
+    assert_eq!(second.http.via.as_deref(), Some("b"));
+    assert_eq!(second.http.max_headers, 50);
+    assert_eq!(second.websocket_close_code, 3000);
+}
+
+#[test]
+fn upstreams_keep_the_order_of_the_file() {
+    let text = LEAST
+        .replace("\"agent\"\n", "\"zoo\"\n")
+        .replace("[upstream.agent]", "[upstream.zoo]")
+        + "[upstream.agent]\nendpoints = [\"a:1\", \"b:2\"]\n";
+    let config = file(&text).expect("legal").config;
+    let names: Vec<_> = config
+        .upstreams
+        .iter()
+        .map(|upstream| upstream.name.to_string())
+        .collect();
+    assert_eq!(names, ["zoo", "agent"]);
+    assert_eq!(config.upstreams[1].endpoints.len(), 2);
+}
+
+#[test]
+fn every_fault_is_an_error_or_a_warning_with_help() {
+    let faults = file("workers = 0\nwidnow = 1\n[http]\nidle_timeout = \"1s\"\n").expect_err("bad");
+    assert_eq!(faults.errors(), 4, "{faults}");
+    let [.., warning] = faults.findings() else {
+        panic!("{faults}")
+    };
+    assert_eq!(warning.severity, Severity::Warning);
+    assert!(
+        faults
+            .findings()
+            .iter()
+            .all(|finding| !finding.help.is_empty()),
+        "{faults}"
+    );
+}

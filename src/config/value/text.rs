@@ -1,0 +1,118 @@
+//! Names and other text with a form of its own.
+
+use std::sync::Arc;
+
+use toml::de::DeValue;
+
+use super::{Show, Wrong, string};
+use crate::config::keys::Default;
+use crate::config::types::{ListenerName, UpstreamName};
+
+/// Names become metric labels: long ones are paid for in every series.
+const LONGEST_NAME: usize = 64;
+
+fn name(text: &str) -> Result<Arc<str>, Wrong> {
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c);
+    if text.is_empty() || text.len() > LONGEST_NAME || !text.chars().all(legal) {
+        return Err(Wrong::new(
+            format!("`{text}` is not a name"),
+            format!("write 1 to {LONGEST_NAME} of the characters a-z, 0-9, _ and -"),
+        ));
+    }
+    Ok(text.into())
+}
+
+/// The name of a listener.
+pub(in crate::config) fn listener_name(value: &DeValue<'_>) -> Result<ListenerName, Wrong> {
+    name(string(value, "a name", "such as \"chat\"")?).map(ListenerName)
+}
+
+/// The name of an upstream.
+pub(in crate::config) fn upstream_name(value: &DeValue<'_>) -> Result<UpstreamName, Wrong> {
+    name(string(
+        value,
+        "the name of an upstream",
+        "such as \"agent\"",
+    )?)
+    .map(UpstreamName)
+}
+
+/// The pseudonym in `Via`: a token (RFC 9110, sections 5.6.2 and 7.6.3).
+pub(in crate::config) fn via(value: &DeValue<'_>) -> Result<Option<String>, Wrong> {
+    let text = string(value, "a pseudonym", "such as \"lameduck\"")?;
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if text.is_empty() || !text.chars().all(token) {
+        return Err(Wrong::new(
+            format!("`{text}` cannot stand in a Via field"),
+            "write letters, digits and dashes, such as \"lameduck\"",
+        ));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+/// The path on which readiness is answered.
+pub(in crate::config) fn health_path(value: &DeValue<'_>) -> Result<Option<String>, Wrong> {
+    let text = string(value, "a path", "such as \"/healthz\"")?;
+    // A query or fragment would never match the path of a request.
+    let legal = |c: char| c.is_ascii_graphic() && !"?#".contains(c);
+    if !text.starts_with('/') || !text.chars().all(legal) {
+        return Err(Wrong::new(
+            format!("`{text}` is not a path"),
+            "write it from its first slash and without a query, such as \"/healthz\"",
+        ));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+impl Show for Option<String> {
+    fn show(&self) -> String {
+        self.as_ref()
+            .map(|text| format!("{text:?}"))
+            .unwrap_or_default()
+    }
+
+    fn as_default(&self) -> Default {
+        match self {
+            Some(_) => Default::Is(self.show()),
+            None => Default::Said("none"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::value::tests::{refused, taken};
+
+    #[test]
+    fn names_suit_a_metric_label() {
+        assert_eq!(taken("\"chat-2_b\"", listener_name).to_string(), "chat-2_b");
+        for text in ["\"\"", "\"Chat\"", "\"a b\"", "\"a.b\"", "\"é\""] {
+            refused(text, listener_name, "is not a name", "a-z, 0-9");
+        }
+        refused(
+            &format!("\"{}\"", "a".repeat(65)),
+            upstream_name,
+            "is not a name",
+            "1 to 64",
+        );
+    }
+
+    #[test]
+    fn a_via_is_a_token() {
+        assert_eq!(taken("\"edge.1\"", via).as_deref(), Some("edge.1"));
+        refused("\"a b\"", via, "`a b` cannot stand", "such as");
+        refused("\"\"", via, "cannot stand", "such as");
+    }
+
+    #[test]
+    fn a_health_path_is_a_path() {
+        assert_eq!(
+            taken("\"/healthz\"", health_path).as_deref(),
+            Some("/healthz")
+        );
+        for text in ["\"healthz\"", "\"/a?b\"", "\"/a b\"", "\"\""] {
+            refused(text, health_path, "is not a path", "first slash");
+        }
+    }
+}

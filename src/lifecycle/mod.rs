@@ -1,0 +1,8 @@
+//! What starts a drain from outside, and who is told when it is over.
+//!
+//! A trigger hears of the end and says so to the drain; no session and no socket of a session
+//! comes in here.
+
+mod signals;
+
+pub use signals::Signals;

@@ -1,0 +1,59 @@
+//! Signals: SIGTERM and SIGINT start a drain, a second SIGINT hurries it, SIGQUIT ends it.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::drain::{Control, Request, Trigger};
+
+/// What a second SIGINT leaves.
+const HURRY: Duration = Duration::from_secs(1);
+
+/// The signals that the process listens to, installed.
+///
+/// As the first process of a container no signal has a default action, so this is made before
+/// anything else: one that comes during start-up is heard afterwards.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+}
+
+impl Signals {
+    /// Installs the handlers, for good.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn install() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+        })
+    }
+
+    /// Passes signals on to the drain, for as long as it is polled.
+    pub async fn serve(mut self, control: Control) {
+        let mut interrupted = false;
+        loop {
+            let (name, window) = tokio::select! {
+                Some(()) = self.terminate.recv() => ("SIGTERM", None),
+                Some(()) = self.interrupt.recv() => {
+                    let hurry = std::mem::replace(&mut interrupted, true);
+                    ("SIGINT", hurry.then_some(HURRY))
+                }
+                Some(()) = self.quit.recv() => {
+                    tracing::warn!(signal = "SIGQUIT", "leaving at once");
+                    control.cut_now();
+                    continue;
+                }
+                else => return,
+            };
+            tracing::info!(signal = name, "signal");
+            let reason = Some(name.to_owned());
+            control.start(Request { trigger: Trigger::Signal, window, reason });
+        }
+    }
+}
