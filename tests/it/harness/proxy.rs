@@ -297,7 +297,6 @@ impl Builder {
         let proxy = self.spawn();
         proxy.phase("serving").await;
         proxy.event("health listening").await;
-        proxy.event("admin listening").await;
         proxy
     }
 
