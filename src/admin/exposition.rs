@@ -11,7 +11,9 @@ use tokio::time::Instant;
 
 use crate::config::ListenerName;
 use crate::session::metrics::{self as names, Family};
-use crate::session::{Direction, Kind, Ledgers, ListenerTotals, Outcome, Phase, PhaseView, Refusal};
+use crate::session::{
+    Direction, Kind, Ledgers, ListenerTotals, Outcome, Phase, PhaseView, Refusal,
+};
 
 /// The process's recorder, installed by the first call. A recorder of another library that was
 /// there before stays; what goes to it is then not in our text.
@@ -30,7 +32,9 @@ pub fn recorder() -> &'static PrometheusHandle {
                     names::DURATION_BUCKETS,
                 )
             });
-        let recorder = with_buckets.expect("the bucket bounds are not empty").build_recorder();
+        let recorder = with_buckets
+            .expect("the bucket bounds are not empty")
+            .build_recorder();
         let handle = recorder.handle();
         if metrics::set_global_recorder(recorder).is_err() {
             tracing::warn!("another metrics recorder is installed; histograms are not shown");
@@ -66,14 +70,22 @@ impl Exposition {
         self.sessions(&mut out);
         self.phases(&mut out);
         out.family(names::DRAINS);
-        let drains = self.drains.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let drains = self
+            .drains
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         for (trigger, count) in &drains {
             out.sample(names::DRAINS, &[("trigger", trigger)], count);
         }
         out.family(names::HOLDS_OPEN);
         out.sample(names::HOLDS_OPEN, &[], &0);
         out.family(names::BUILD_INFO);
-        out.sample(names::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], &1);
+        out.sample(
+            names::BUILD_INFO,
+            &[("version", env!("CARGO_PKG_VERSION"))],
+            &1,
+        );
         metrics_process::Collector::default().collect();
         out.0.push_str(&recorder().render());
         out.0
@@ -96,7 +108,11 @@ impl Exposition {
         each(out, names::SESSIONS_OPENED, &|out, listener, totals| {
             for kind in Kind::ALL {
                 let labels = [("listener", listener), ("kind", kind.label())];
-                out.sample(names::SESSIONS_OPENED, &labels, &totals.opened[kind.index()]);
+                out.sample(
+                    names::SESSIONS_OPENED,
+                    &labels,
+                    &totals.opened[kind.index()],
+                );
             }
         });
         each(out, names::SESSIONS_ENDED, &|out, listener, totals| {
@@ -112,18 +128,33 @@ impl Exposition {
         each(out, names::SESSIONS_REFUSED, &|out, listener, totals| {
             for why in Refusal::ALL {
                 let labels = [("listener", listener), ("reason", why.label())];
-                out.sample(names::SESSIONS_REFUSED, &labels, &totals.refused[why.index()]);
+                out.sample(
+                    names::SESSIONS_REFUSED,
+                    &labels,
+                    &totals.refused[why.index()],
+                );
             }
         });
         each(out, names::CONNECTIONS_OPEN, &|out, listener, totals| {
             let open = totals.accepted.wrapping_sub(totals.disconnected);
             out.sample(names::CONNECTIONS_OPEN, &[("listener", listener)], &open);
         });
-        each(out, names::CONNECTIONS_ACCEPTED, &|out, listener, totals| {
-            out.sample(names::CONNECTIONS_ACCEPTED, &[("listener", listener)], &totals.accepted);
-        });
+        each(
+            out,
+            names::CONNECTIONS_ACCEPTED,
+            &|out, listener, totals| {
+                out.sample(
+                    names::CONNECTIONS_ACCEPTED,
+                    &[("listener", listener)],
+                    &totals.accepted,
+                );
+            },
+        );
         for (family, of) in [
-            (names::BYTES, (|t| &t.bytes) as fn(&ListenerTotals) -> &[u64; 2]),
+            (
+                names::BYTES,
+                (|t| &t.bytes) as fn(&ListenerTotals) -> &[u64; 2],
+            ),
             (names::UNDELIVERED_BYTES, |t| &t.undelivered),
         ] {
             each(out, family, &|out, listener, totals| {
@@ -154,7 +185,8 @@ impl Exposition {
 }
 
 fn unix_time(at: SystemTime) -> Duration {
-    at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+    at.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// Text exposition format 0.0.4.

@@ -46,7 +46,10 @@ impl Health {
                 respond(StatusCode::OK, kind, Bytes::from(self.exposition.render()))
             }
             "/drained" => self.drained(request.uri().query()).await,
-            _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz, /metrics and /drained\n"),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "there are /livez, /readyz, /metrics and /drained\n",
+            ),
         }
     }
 
@@ -57,7 +60,10 @@ impl Health {
             Some(limit) => match humantime::parse_duration(limit) {
                 Ok(limit) => limit.min(LONGEST_WAIT),
                 Err(_) => {
-                    return text(StatusCode::BAD_REQUEST, "timeout is a duration such as 30s\n");
+                    return text(
+                        StatusCode::BAD_REQUEST,
+                        "timeout is a duration such as 30s\n",
+                    );
                 }
             },
         };
@@ -74,12 +80,23 @@ impl Health {
 /// The status and the JSON body of readiness, as `/readyz` and `health_path` give them.
 pub fn readiness(readiness: &Readiness) -> (StatusCode, Bytes) {
     let answer = readiness.now();
-    let status = if answer.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Bytes::from(serde_json::to_vec(&answer).unwrap_or_default()))
+    let status = if answer.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        Bytes::from(serde_json::to_vec(&answer).unwrap_or_default()),
+    )
 }
 
 fn text(status: StatusCode, body: &'static str) -> Answer {
-    respond(status, "text/plain; charset=utf-8", Bytes::from_static(body.as_bytes()))
+    respond(
+        status,
+        "text/plain; charset=utf-8",
+        Bytes::from_static(body.as_bytes()),
+    )
 }
 
 fn respond(status: StatusCode, kind: &'static str, body: Bytes) -> Answer {

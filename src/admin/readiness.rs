@@ -42,11 +42,19 @@ impl Readiness {
         let phase = self.phase.borrow().phase;
         let open = self.ledgers.totals().open();
         let (ready, reason) = self.judge(phase);
-        Answer { phase: phase.label(), open, reason, ready }
+        Answer {
+            phase: phase.label(),
+            open,
+            reason,
+            ready,
+        }
     }
 
     fn judge(&self, phase: Phase) -> (bool, String) {
-        let lost = self.endpoints.iter().find(|endpoints| !endpoints.any_healthy());
+        let lost = self
+            .endpoints
+            .iter()
+            .find(|endpoints| !endpoints.any_healthy());
         match phase {
             Phase::Starting => (false, "starting".to_owned()),
             Phase::Drained => (false, "drained".to_owned()),
@@ -58,7 +66,10 @@ impl Readiness {
             _ => match lost {
                 Some(endpoints) => {
                     let name = endpoints.name();
-                    (false, format!("no endpoint of upstream {name} can be reached"))
+                    (
+                        false,
+                        format!("no endpoint of upstream {name} can be reached"),
+                    )
                 }
                 None => (true, "serving".to_owned()),
             },

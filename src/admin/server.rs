@@ -41,8 +41,12 @@ pub async fn serve(socket: TcpListener, health: Health, tasks: Tasks) -> io::Res
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { continue };
-        let Ok(socket) = tokio::net::TcpStream::from_std(socket) else { continue };
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+            continue;
+        };
+        let Ok(socket) = tokio::net::TcpStream::from_std(socket) else {
+            continue;
+        };
         let health = Rc::clone(&health);
         tasks.spawn(async move {
             let service = service_fn(|request| {

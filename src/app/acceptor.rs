@@ -33,7 +33,12 @@ impl Acceptor {
         let closes_when_draining = settings.protocol == Protocol::Tcp
             && shared.config.drain.late_arrivals == LateArrivals::Refuse;
         let addr = socket.local_addr().unwrap_or(settings.bind);
-        Acceptor { shared, listener, addr, closes_when_draining }
+        Acceptor {
+            shared,
+            listener,
+            addr,
+            closes_when_draining,
+        }
     }
 
     /// Accepts for as long as it is polled. While a drain refuses, a raw TCP listener is closed;
@@ -67,7 +72,11 @@ impl Acceptor {
             }
             self.empty(&listening);
             drop(listening);
-            if phase.wait_for(|view| !self.closes_in(view.phase)).await.is_err() {
+            if phase
+                .wait_for(|view| !self.closes_in(view.phase))
+                .await
+                .is_err()
+            {
                 return;
             }
         }
@@ -111,12 +120,20 @@ impl Acceptor {
         } else {
             Arrival::Welcome
         };
-        let least = ledgers.iter().zip(self.shared.hand.iter()).min_by_key(|(l, _)| l.load());
+        let least = ledgers
+            .iter()
+            .zip(self.shared.hand.iter())
+            .min_by_key(|(l, _)| l.load());
         if let Some((ledger, hand)) = least {
             ledger.assign();
             let listener = self.listener;
             // A worker that has gone takes nothing: the process is ending.
-            let _ = hand.send(Handed { socket, client, listener, arrival });
+            let _ = hand.send(Handed {
+                socket,
+                client,
+                listener,
+                arrival,
+            });
         }
     }
 }

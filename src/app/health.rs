@@ -31,7 +31,12 @@ pub(super) struct Birth {
 /// # Errors
 /// When the runtime cannot be made or the socket cannot be watched.
 pub(super) fn run(birth: Birth) -> io::Result<()> {
-    let Birth { socket, health, endpoints, stop } = birth;
+    let Birth {
+        socket,
+        health,
+        endpoints,
+        stop,
+    } = birth;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     local.block_on(&runtime, async move {

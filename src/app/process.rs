@@ -52,7 +52,10 @@ pub fn run(config: Config) -> u8 {
         // First of all, so that a signal during start-up is heard.
         let signals = {
             let _inside = runtime.enter();
-            Signals::install().map_err(|source| Error::Start { what: "signals", source })?
+            Signals::install().map_err(|source| Error::Start {
+                what: "signals",
+                source,
+            })?
         };
         let app = App::bind(config)?;
         app.run_on(&runtime, Some(signals))
@@ -68,7 +71,10 @@ pub fn run(config: Config) -> u8 {
 
 fn runtime() -> Result<Runtime, Error> {
     let runtime = Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|source| Error::Start { what: "the runtime", source })
+    runtime.map_err(|source| Error::Start {
+        what: "the runtime",
+        source,
+    })
 }
 
 impl App {
@@ -79,19 +85,34 @@ impl App {
     pub fn bind(config: Config) -> Result<App, Error> {
         let descriptors = Descriptors::raise();
         let listeners = config.listeners.iter().map(|listener| {
-            bind(listener.bind)
-                .map_err(|source| Error::Bind { key: format!("listener {}", listener.name), source })
+            bind(listener.bind).map_err(|source| Error::Bind {
+                key: format!("listener {}", listener.name),
+                source,
+            })
         });
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-        let health = bind(config.health.bind)
-            .map_err(|source| Error::Bind { key: "health.bind".to_owned(), source })?;
+        let health = bind(config.health.bind).map_err(|source| Error::Bind {
+            key: "health.bind".to_owned(),
+            source,
+        })?;
         let (control, wishes) = drain::channel();
-        Ok(App { config: Arc::new(config), listeners, health, descriptors, control, wishes })
+        Ok(App {
+            config: Arc::new(config),
+            listeners,
+            health,
+            descriptors,
+            control,
+            wishes,
+        })
     }
 
     /// The address that a listener is bound to.
     pub fn listener_addr(&self, name: &str) -> Option<SocketAddr> {
-        let at = self.config.listeners.iter().position(|listener| &*listener.name.0 == name)?;
+        let at = self
+            .config
+            .listeners
+            .iter()
+            .position(|listener| &*listener.name.0 == name)?;
         self.listeners[at].local_addr().ok()
     }
 
@@ -116,7 +137,14 @@ impl App {
     fn run_on(self, runtime: &Runtime, signals: Option<Signals>) -> Result<Ended, Error> {
         recorder();
         let most = self.most_connections();
-        let App { config, listeners, health: health_socket, control, wishes, .. } = self;
+        let App {
+            config,
+            listeners,
+            health: health_socket,
+            control,
+            wishes,
+            ..
+        } = self;
         let (phase, view) = watch::channel(PhaseView::starting());
         let stop = CancellationToken::new();
         let ledgers = ledgers(&config);
@@ -142,7 +170,10 @@ impl App {
         }
         let health = health::Birth {
             socket: health_socket,
-            health: Health { readiness: ready.clone(), exposition: exposition.clone() },
+            health: Health {
+                readiness: ready.clone(),
+                exposition: exposition.clone(),
+            },
             endpoints: Arc::clone(&endpoints),
             stop: stop.clone(),
         };
@@ -195,14 +226,25 @@ impl App {
                 tracing::error!(%error, "a thread has failed");
             }
         }
-        let exit_code = if ended.cut { config.drain.exit_code_when_cut } else { 0 };
-        Ok(Ended { exit_code, report: ended.report })
+        let exit_code = if ended.cut {
+            config.drain.exit_code_when_cut
+        } else {
+            0
+        };
+        Ok(Ended {
+            exit_code,
+            report: ended.report,
+        })
     }
 
     /// The configured limit, as far as the descriptors allow it.
     fn most_connections(&self) -> usize {
         let allowed = self.descriptors.connections();
-        let wanted = self.config.limits.max_connections.map_or(allowed, |most| most.get());
+        let wanted = self
+            .config
+            .limits
+            .max_connections
+            .map_or(allowed, std::num::NonZero::get);
         if wanted > allowed {
             tracing::warn!(
                 wanted,
@@ -234,10 +276,15 @@ fn ledgers(config: &Config) -> Ledgers {
 
 /// The endpoints, by listener; listeners of one upstream share them.
 fn endpoints(config: &Config) -> Arc<[Arc<Endpoints>]> {
-    let upstreams: Vec<_> =
-        config.upstreams.iter().map(|upstream| Arc::new(Endpoints::new(upstream))).collect();
+    let upstreams: Vec<_> = config
+        .upstreams
+        .iter()
+        .map(|upstream| Arc::new(Endpoints::new(upstream)))
+        .collect();
     let of = |listener: &crate::config::Listener| {
-        let found = upstreams.iter().find(|endpoints| *endpoints.name() == listener.upstream);
+        let found = upstreams
+            .iter()
+            .find(|endpoints| *endpoints.name() == listener.upstream);
         Arc::clone(found.expect("a listener's upstream exists in a valid config"))
     };
     config.listeners.iter().map(of).collect()
@@ -279,13 +326,19 @@ fn births(
     }
     let mut births = Vec::new();
     let mut all_ready = Vec::new();
-    for (i, ((orders, handed), sockets)) in
-        orders.into_iter().zip(handed).zip(sockets).enumerate()
+    for (i, ((orders, handed), sockets)) in orders.into_iter().zip(handed).zip(sockets).enumerate()
     {
         let (ready, is_ready) = oneshot::channel();
         all_ready.push(is_ready);
         let index = WorkerIndex(u16::try_from(i).unwrap_or(u16::MAX));
-        births.push(Birth { index, shared: shared.clone(), orders, handed, sockets, ready });
+        births.push(Birth {
+            index,
+            shared: shared.clone(),
+            orders,
+            handed,
+            sockets,
+            ready,
+        });
     }
     (Workers::new(inboxes), births, all_ready)
 }
@@ -295,5 +348,7 @@ fn start<T: Send + 'static>(
     run: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<thread::JoinHandle<io::Result<T>>, Error> {
     let thread = thread::Builder::new().name(format!("lameduck-{name}"));
-    thread.spawn(run).map_err(|source| Error::Start { what: name, source })
+    thread
+        .spawn(run)
+        .map_err(|source| Error::Start { what: name, source })
 }

@@ -59,7 +59,14 @@ struct Place {
 }
 
 async fn work(birth: Birth) -> io::Result<()> {
-    let Birth { index, shared, mut orders, mut handed, sockets, ready } = birth;
+    let Birth {
+        index,
+        shared,
+        mut orders,
+        mut handed,
+        sockets,
+        ready,
+    } = birth;
     let (pump, drive) = Pump::new(index)?;
     let mut view = shared.phase.clone();
     let mut worker = Worker {
@@ -109,7 +116,10 @@ impl Worker {
         let config = Arc::clone(&self.shared.config);
         for (i, listener) in config.listeners.iter().enumerate() {
             let index = ListenerIndex(u16::try_from(i).unwrap_or(u16::MAX));
-            let upstream = config.upstreams.iter().find(|u| u.name == listener.upstream);
+            let upstream = config
+                .upstreams
+                .iter()
+                .find(|u| u.name == listener.upstream);
             let upstream = upstream.expect("a listener's upstream exists in a valid config");
             let endpoints = Arc::clone(&self.shared.endpoints[i]);
             let agent = Rc::new(Agent::new(upstream, endpoints, self.tasks.clone()));
@@ -134,7 +144,12 @@ impl Worker {
 
     /// Takes a connection that was handed to this worker.
     fn take(&self, handed: Handed) {
-        let Handed { socket, client, listener, arrival } = handed;
+        let Handed {
+            socket,
+            client,
+            listener,
+            arrival,
+        } = handed;
         let connected = self.ledger.connected(listener);
         if arrival == Arrival::Overload && self.ledger.load() > self.room() {
             self.ledger.refused(listener, Refusal::Overload);
@@ -143,7 +158,12 @@ impl Worker {
         let place = &self.places[usize::from(listener.0)];
         match &place.site {
             Some(site) => {
-                let accepted = Accepted { socket, client, connected, arrival };
+                let accepted = Accepted {
+                    socket,
+                    client,
+                    connected,
+                    arrival,
+                };
                 self.tasks.spawn(Rc::clone(site).serve(accepted));
             }
             None if arrival == Arrival::Overload => {
@@ -151,7 +171,10 @@ impl Worker {
                 self.tasks.spawn(turn_away(socket, connected));
             }
             None => {
-                let way = Way { pump: self.pump.clone(), agent: Rc::clone(&place.agent) };
+                let way = Way {
+                    pump: self.pump.clone(),
+                    agent: Rc::clone(&place.agent),
+                };
                 self.tasks.spawn(way.relay(socket, client, connected));
             }
         }
@@ -180,7 +203,11 @@ impl Worker {
                 // Whoever asked and has gone needs no answer.
                 let _ = reply.send(self.list(from, limit));
             }
-            Order::Leave { ids, until, handshake } => self.leave(&ids, until, handshake),
+            Order::Leave {
+                ids,
+                until,
+                handshake,
+            } => self.leave(&ids, until, handshake),
             Order::Cut { reply } => {
                 let mut cut = self.pump.cut();
                 cut.extend(self.connections.cut());
@@ -220,12 +247,19 @@ struct Way {
 }
 
 impl Way {
-    async fn relay(self, socket: std::net::TcpStream, client_addr: SocketAddr, connected: Connected) {
+    async fn relay(
+        self,
+        socket: std::net::TcpStream,
+        client_addr: SocketAddr,
+        connected: Connected,
+    ) {
         let upstream = match self.agent.dialer().dial().await {
             Ok(upstream) => upstream.into_std(),
             Err(e) => {
                 tracing::debug!(client.addr = %client_addr, error = %e, "no agent");
-                connected.ledger().refused(connected.listener(), Refusal::Upstream);
+                connected
+                    .ledger()
+                    .refused(connected.listener(), Refusal::Upstream);
                 return turn_away(socket, connected).await;
             }
         };
@@ -248,7 +282,9 @@ impl Way {
 
 /// Closes a connection without a reset: a FIN, and then the client's own end is waited for a while.
 async fn turn_away(socket: std::net::TcpStream, connected: Connected) {
-    let Ok(mut socket) = tokio::net::TcpStream::from_std(socket) else { return };
+    let Ok(mut socket) = tokio::net::TcpStream::from_std(socket) else {
+        return;
+    };
     let goodbye = async {
         tokio::io::AsyncWriteExt::shutdown(&mut socket).await?;
         tokio::io::copy(&mut socket, &mut tokio::io::sink()).await

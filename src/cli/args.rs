@@ -22,6 +22,8 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Stand in front of an agent, in the foreground, until drained
     Run(RunArgs),
+    /// Show a drain: an agent, the proxy and some hundred clients, all in this process
+    Demo(super::demo::Args),
     /// Read a configuration file and say what is wrong with it
     Check(CheckArgs),
     /// Ask a running proxy whether it works, for a container's HEALTHCHECK

@@ -2,8 +2,15 @@
 //!
 //! Results go to stdout, everything else to stderr. This is the only room that prints.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is the room that prints"
+)]
+
 mod args;
 mod check;
+mod demo;
 pub mod exit;
 mod healthcheck;
 mod run;
@@ -19,6 +26,7 @@ use args::{Cli, Command};
 pub fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Demo(args) => demo::run(args),
         Command::Check(args) => check::check(&args),
         Command::Healthcheck(args) => healthcheck::healthcheck(&args),
     };

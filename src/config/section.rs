@@ -110,7 +110,7 @@ impl<'a> Section<'a> {
             self.reader.wrong(&span, &key, Wrong { what, help: help() });
         }
         let mut found = Vec::new();
-        for item in items.iter() {
+        for item in items {
             match parse(item.get_ref()) {
                 Ok(value) => found.push(Found {
                     value,

@@ -30,7 +30,12 @@ impl Closing {
         let reserve = close_timeout.min(left / 4);
         // Who is asked last still waits a little for its moment.
         let end = now + (left - reserve).mul_f64(0.9);
-        Closing { schedule: Schedule::new(now, end), deadline, reserve, refreshed: None }
+        Closing {
+            schedule: Schedule::new(now, end),
+            deadline,
+            reserve,
+            refreshed: None,
+        }
     }
 
     /// The deadline has moved earlier.
@@ -38,7 +43,8 @@ impl Closing {
         let left = deadline.left(now);
         self.deadline = deadline;
         self.reserve = self.reserve.min(left / 4);
-        self.schedule.shorten(now + (left - self.reserve).mul_f64(0.9));
+        self.schedule
+            .shorten(now + (left - self.reserve).mul_f64(0.9));
         self.refreshed = None;
     }
 

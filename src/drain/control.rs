@@ -103,7 +103,9 @@ impl Control {
     /// [`Refused::Longer`] when the one under way ends earlier; [`Refused::Gone`].
     pub async fn ask(&self, request: Request) -> Result<Answer, Refused> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(Wish::Start(request, reply)).map_err(|_| Refused::Gone)?;
+        self.0
+            .send(Wish::Start(request, reply))
+            .map_err(|_| Refused::Gone)?;
         answer.await.unwrap_or(Err(Refused::Gone))
     }
 
@@ -113,7 +115,9 @@ impl Control {
     /// [`Refused::NothingToCancel`] from `closing` on and without a drain; [`Refused::Gone`].
     pub async fn cancel(&self) -> Result<Answer, Refused> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(Wish::Cancel(reply)).map_err(|_| Refused::Gone)?;
+        self.0
+            .send(Wish::Cancel(reply))
+            .map_err(|_| Refused::Gone)?;
         answer.await.unwrap_or(Err(Refused::Gone))
     }
 

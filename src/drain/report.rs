@@ -83,7 +83,9 @@ fn seconds<S: Serializer>(length: &Duration, serializer: S) -> Result<S::Ok, S::
 }
 
 fn unix_seconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     seconds(&since, serializer)
 }
 
@@ -100,7 +102,13 @@ pub(super) struct Notes {
 impl Notes {
     pub(super) fn new(before: Totals) -> Notes {
         let started = SystemTime::now();
-        Notes { started, before, lame_duck_ended: None, phases: Vec::new(), cut: Vec::new() }
+        Notes {
+            started,
+            before,
+            lame_duck_ended: None,
+            phases: Vec::new(),
+            cut: Vec::new(),
+        }
     }
 
     /// Makes the report, `took` after the start.
@@ -112,23 +120,44 @@ impl Notes {
         took: Duration,
         after: &Totals,
     ) -> Report {
-        let Notes { started, before, lame_duck_ended, phases, cut } = self;
+        let Notes {
+            started,
+            before,
+            lame_duck_ended,
+            phases,
+            cut,
+        } = self;
         let since = |f: &dyn Fn(&Totals) -> u64| f(after).saturating_sub(f(&before));
         let kinds = Kind::ALL.iter().map(|kind| {
             let outcomes = Outcome::ALL.iter().map(|outcome| {
-                (outcome.label(), since(&|totals: &Totals| totals.ended(*kind, *outcome)))
+                (
+                    outcome.label(),
+                    since(&|totals: &Totals| totals.ended(*kind, *outcome)),
+                )
             });
             let at_start = before.open_of(*kind);
-            (kind.label(), KindReport { at_start, outcomes: outcomes.collect() })
+            (
+                kind.label(),
+                KindReport {
+                    at_start,
+                    outcomes: outcomes.collect(),
+                },
+            )
         });
         let ends = phases.iter().skip(1).map(|(_, start)| *start).chain([took]);
-        let phase_reports = phases.iter().zip(ends).map(|((phase, start), end)| PhaseReport {
-            phase: phase.label(),
-            start: *start,
-            length: end.saturating_sub(*start),
-        });
+        let phase_reports = phases
+            .iter()
+            .zip(ends)
+            .map(|((phase, start), end)| PhaseReport {
+                phase: phase.label(),
+                start: *start,
+                length: end.saturating_sub(*start),
+            });
         let undelivered = Direction::ALL.iter().map(|direction| {
-            (direction.label(), since(&|totals: &Totals| totals.undelivered(*direction)))
+            (
+                direction.label(),
+                since(&|totals: &Totals| totals.undelivered(*direction)),
+            )
         });
         let opened = lame_duck_ended.unwrap_or_else(|| after.opened());
         Report {
@@ -143,7 +172,10 @@ impl Notes {
             refused: since(&|totals: &Totals| totals.refused(Refusal::Draining)),
             undelivered_bytes: undelivered.collect(),
             cut: since(&|totals: &Totals| {
-                Kind::ALL.iter().map(|kind| totals.ended(*kind, Outcome::Cut)).sum()
+                Kind::ALL
+                    .iter()
+                    .map(|kind| totals.ended(*kind, Outcome::Cut))
+                    .sum()
             }),
             cut_sessions: cut.iter().take(CUT_LISTED).map(cut_report).collect(),
         }
@@ -155,5 +187,10 @@ fn cut_report(cut: &CutSession) -> CutReport {
         Holding::Session(kind) => kind.label(),
         Holding::Nothing => "none",
     };
-    CutReport { id: cut.facts.id.to_string(), kind, age: cut.facts.age, why: cut.why }
+    CutReport {
+        id: cut.facts.id.to_string(),
+        kind,
+        age: cut.facts.age,
+        why: cut.why,
+    }
 }

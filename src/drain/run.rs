@@ -64,18 +64,31 @@ impl Drain {
         drains: impl Fn(&'static str) + Send + 'static,
     ) -> Drain {
         let drains = Box::new(drains);
-        Drain { settings, ledgers, workers, phase, wishes: wishes.0, drains }
+        Drain {
+            settings,
+            ledgers,
+            workers,
+            phase,
+            wishes: wishes.0,
+            drains,
+        }
     }
 
     /// Serves, and drains when asked to; ends when the process should.
     pub async fn run(mut self) -> Ended {
         if self.step(Event::Ready, None).is_err() {
-            return Ended { report: None, cut: false };
+            return Ended {
+                report: None,
+                cut: false,
+            };
         }
         let mut last: Option<Report> = None;
         loop {
             let Some(wish) = self.wishes.recv().await else {
-                return Ended { cut: false, report: last };
+                return Ended {
+                    cut: false,
+                    report: last,
+                };
             };
             match wish {
                 Wish::Start(request, _)
@@ -100,8 +113,11 @@ impl Drain {
                     let _ = reply.send(answer);
                 }
                 Wish::CutNow => {
-                    let request =
-                        Request { trigger: super::Trigger::Signal, window: None, reason: None };
+                    let request = Request {
+                        trigger: super::Trigger::Signal,
+                        window: None,
+                        reason: None,
+                    };
                     let mut drain = self.begin(request, Instant::now());
                     drain.cut_now = true;
                     return self.end(drain, &mut last).await.unwrap_or(Ended {
@@ -118,9 +134,17 @@ impl Drain {
     }
 
     /// Moves the phase on, publishes it and says so in the log.
-    fn step(&self, event: Event, deadline: Option<Deadline>) -> Result<(), super::machine::NoSuchStep> {
+    fn step(
+        &self,
+        event: Event,
+        deadline: Option<Deadline>,
+    ) -> Result<(), super::machine::NoSuchStep> {
         let phase = next(self.phase(), event)?;
-        self.phase.send_replace(PhaseView { phase, since: Instant::now(), deadline });
+        self.phase.send_replace(PhaseView {
+            phase,
+            since: Instant::now(),
+            deadline,
+        });
         let totals = self.ledgers.totals();
         tracing::info!(
             phase = phase.label(),
@@ -148,7 +172,10 @@ impl Drain {
     }
 
     fn deadline(&self, now: Instant, window: Duration) -> Deadline {
-        Deadline::after(now, window - self.settings.margin.min(window / MARGIN_SHARE))
+        Deadline::after(
+            now,
+            window - self.settings.margin.min(window / MARGIN_SHARE),
+        )
     }
 
     /// A whole drain; what it returns is the end of the process.
@@ -178,7 +205,10 @@ impl Drain {
 
     fn enter(&self, drain: &mut UnderWay, event: Event) {
         if self.step(event, Some(drain.deadline)).is_ok() {
-            drain.notes.phases.push((self.phase(), drain.started.elapsed()));
+            drain
+                .notes
+                .phases
+                .push((self.phase(), drain.started.elapsed()));
         }
     }
 
@@ -292,7 +322,10 @@ impl Drain {
         tracing::info!(cut = report.cut, report = json, "drain report");
         let cut = report.cut > 0;
         *last = Some(report);
-        ends.then(|| Ended { report: last.take(), cut })
+        ends.then(|| Ended {
+            report: last.take(),
+            cut,
+        })
     }
 
     /// Hears a wish while a drain is under way.
@@ -325,7 +358,8 @@ impl Drain {
                     return Turn::GoOn;
                 }
                 drain.deadline = drain.deadline.sooner(wanted);
-                self.phase.send_modify(|view| view.deadline = Some(drain.deadline));
+                self.phase
+                    .send_modify(|view| view.deadline = Some(drain.deadline));
                 tracing::info!(left = ?drain.deadline.left(Instant::now()), "drain shortened");
                 let _ = reply.send(Ok(Answer::UnderWay(*self.phase.borrow())));
                 Turn::Shortened

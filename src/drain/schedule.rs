@@ -27,7 +27,13 @@ pub(super) struct Schedule {
 impl Schedule {
     /// A spread from `now` to `end`.
     pub(super) fn new(now: Instant, end: Instant) -> Schedule {
-        Schedule { end, credit: 1.0, last: now, asked: HashSet::new(), waiting: Vec::new() }
+        Schedule {
+            end,
+            credit: 1.0,
+            last: now,
+            asked: HashSet::new(),
+            waiting: Vec::new(),
+        }
     }
 
     /// The deadline has moved earlier.
@@ -40,8 +46,12 @@ impl Schedule {
     pub(super) fn plan(&mut self, facts: &[Facts]) -> Vec<SessionId> {
         let new = |facts: &&Facts| !facts.asked && !self.asked.contains(&facts.id);
         let in_flight = |facts: &Facts| facts.holding == Holding::Session(Kind::Http);
-        let at_once: Vec<_> =
-            facts.iter().filter(new).filter(|f| in_flight(f)).map(|f| f.id).collect();
+        let at_once: Vec<_> = facts
+            .iter()
+            .filter(new)
+            .filter(|f| in_flight(f))
+            .map(|f| f.id)
+            .collect();
         let mut rest: Vec<_> = facts.iter().filter(new).filter(|f| !in_flight(f)).collect();
         rest.sort_by_key(|facts| std::cmp::Reverse(rank(facts)));
         self.waiting = rest.into_iter().map(|facts| facts.id).collect();
@@ -59,7 +69,16 @@ impl Schedule {
             return Vec::new();
         }
         let waiting = self.waiting.len() as f64;
-        self.credit += if passed >= left { waiting } else { waiting * passed / left };
+        self.credit += if passed >= left {
+            waiting
+        } else {
+            waiting * passed / left
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a credit is never negative, and its fraction is kept"
+        )]
         let due = (self.credit as usize).min(self.waiting.len());
         self.credit -= due as f64;
         let ids = self.waiting.split_off(self.waiting.len() - due);
@@ -163,8 +182,9 @@ mod tests {
 
     #[test]
     fn a_shorter_window_hurries_those_that_are_left() {
-        let facts: Vec<_> =
-            (0..100).map(|i| session(i, Kind::Websocket, Duration::ZERO)).collect();
+        let facts: Vec<_> = (0..100)
+            .map(|i| session(i, Kind::Websocket, Duration::ZERO))
+            .collect();
         let start = Instant::now();
         let mut schedule = Schedule::new(start, start + Duration::from_secs(100));
         schedule.plan(&facts);

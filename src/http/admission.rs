@@ -17,6 +17,7 @@ use crate::session::{Kind, Refusal};
 use super::body::{Never, ResponseBody};
 use super::conn::Conn;
 use super::fields;
+use super::gate;
 use super::problem::{come_back_later, last_problem, reconnect_stream};
 use super::server::{Arrival, Site};
 
@@ -32,7 +33,10 @@ impl<S> Layer<S> for AdmissionLayer {
     type Service = Admission<S>;
 
     fn layer(&self, inner: S) -> Admission<S> {
-        Admission { layer: self.clone(), inner }
+        Admission {
+            layer: self.clone(),
+            inner,
+        }
     }
 }
 
@@ -57,14 +61,24 @@ where
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let AdmissionLayer { site, conn, .. } = &self.layer;
+        let opened = gate::opens(&request);
         let state = match self.layer.judge(&request) {
-            Some(answer) => State::Answered { answer: Some(answer) },
+            Some(answer) => State::Answered {
+                answer: Some(answer),
+            },
             None => {
                 conn.open(Kind::Http);
-                State::Passed { future: self.inner.call(request) }
+                State::Passed {
+                    future: self.inner.call(request),
+                }
             }
         };
-        Admitted { site: Rc::clone(site), conn: Rc::clone(conn), state }
+        Admitted {
+            site: Rc::clone(site),
+            conn: Rc::clone(conn),
+            opened,
+            state,
+        }
     }
 }
 
@@ -85,7 +99,9 @@ impl AdmissionLayer {
         }
         if self.arrival == Arrival::Overload {
             self.refuse(Refusal::Overload);
-            return Some(come_back_later("this proxy holds as many connections as it can"));
+            return Some(come_back_later(
+                "this proxy holds as many connections as it can",
+            ));
         }
         let refuses = self.site.phase.get().refuses() && self.site.late == LateArrivals::Refuse;
         let is_new = self.arrival == Arrival::Late || fields::requested_upgrade(request).is_some();
@@ -113,7 +129,10 @@ fn fault(request: &Request<Incoming>) -> Option<(StatusCode, &'static str)> {
     let hosts = request.headers().get_all(HOST).iter().count();
     // RFC 9112 3.2: none at all is a fault of HTTP/1.1, and two always are.
     if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
-        return Some((StatusCode::BAD_REQUEST, "a request has exactly one Host field"));
+        return Some((
+            StatusCode::BAD_REQUEST,
+            "a request has exactly one Host field",
+        ));
     }
     None
 }
@@ -129,6 +148,9 @@ pin_project! {
     pub(super) struct Admitted<F> {
         site: Rc<Site>,
         conn: Rc<Conn>,
+        // The client may have spoken another protocol already: nothing behind this request can be
+        // read as one.
+        opened: bool,
         #[pin]
         state: State<F>,
     }
@@ -160,9 +182,12 @@ where
                 Err(never) => match never {},
             },
         };
-        let going = this.site.phase.get().says_close() || this.conn.told().is_some();
+        let going =
+            this.site.phase.get().says_close() || this.conn.told().is_some() || *this.opened;
         if going && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Poll::Ready(Ok(response))
     }

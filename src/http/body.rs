@@ -56,7 +56,13 @@ impl ResponseBody {
         ending: Ending,
     ) -> ResponseBody {
         let over = false;
-        ResponseBody::Passing(Passing { inner, conn, lease: Some(lease), ending, over })
+        ResponseBody::Passing(Passing {
+            inner,
+            conn,
+            lease: Some(lease),
+            ending,
+            over,
+        })
     }
 }
 
@@ -78,7 +84,7 @@ impl Passing {
     }
 
     fn may_end_here(&self) -> bool {
-        match self.ending {
+        match &self.ending {
             Ending::Never => false,
             Ending::AfterEvent(boundary) => boundary.at_boundary(),
             Ending::Anywhere => true,

@@ -45,7 +45,9 @@ pub(super) struct Wire {
     bytes: [AtomicU64; 2],
     flushed: AtomicBool,
     expired: AtomicBool,
-    refused: AtomicBool,
+    /// Whether the client's going is to be noticed while it is answered.
+    watched: AtomicBool,
+    gone: AtomicBool,
 }
 
 impl Wire {
@@ -58,7 +60,8 @@ impl Wire {
             bytes: Default::default(),
             flushed: AtomicBool::new(false),
             expired: AtomicBool::new(false),
-            refused: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
         }
     }
 
@@ -95,21 +98,28 @@ impl Wire {
         self.flushed.store(true, Ordering::Relaxed);
     }
 
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a watched client has ended its side.
+    pub(super) fn note_gone(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
     pub(super) fn is_expired(&self) -> bool {
         self.expired.load(Ordering::Relaxed)
     }
 
-    /// Notes that the gate has refused what the client sent.
-    pub(super) fn note_refusal(&self) {
-        self.refused.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_refused(&self) -> bool {
-        self.refused.load(Ordering::Relaxed)
-    }
-
     fn in_stage_for(&self) -> Duration {
-        Duration::from_millis(self.now().saturating_sub(self.since.load(Ordering::Relaxed)))
+        Duration::from_millis(
+            self.now()
+                .saturating_sub(self.since.load(Ordering::Relaxed)),
+        )
     }
 
     fn idle(&self, direction: usize) -> Duration {
@@ -162,6 +172,10 @@ impl Conn {
         }
         self.done.set(None);
         self.resumable.set(false);
+        // A stream of events may be silent for hours; a request is answered some time.
+        self.wire
+            .watched
+            .store(kind == Kind::Sse, Ordering::Relaxed);
         if kind == Kind::Http {
             self.turn.set(self.turn.get().wrapping_add(1));
             self.wire.enter(Stage::Busy);
@@ -185,7 +199,11 @@ impl Conn {
     fn finish(&self) {
         if let (Some(outcome), Some(session)) = (self.done.take(), self.session.take()) {
             let asked = self.told.get().is_some() && self.resumable.get();
-            let outcome = if asked && outcome == Outcome::Finished { Outcome::Closed } else { outcome };
+            let outcome = if asked && outcome == Outcome::Finished {
+                Outcome::Closed
+            } else {
+                outcome
+            };
             session.end(outcome);
         }
     }
@@ -203,7 +221,10 @@ impl Conn {
     /// Has the task woken when the connection is told something.
     pub(super) fn listen(&self, cx: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        if !waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
             *waker = Some(cx.waker().clone());
         }
     }
@@ -274,7 +295,10 @@ impl Drop for Seat {
 impl Connections {
     /// No connections yet.
     pub fn new(worker: WorkerIndex) -> Connections {
-        Connections(Rc::new(Inner { worker, conns: RefCell::default() }))
+        Connections(Rc::new(Inner {
+            worker,
+            conns: RefCell::default(),
+        }))
     }
 
     /// Takes a connection in.
@@ -296,7 +320,11 @@ impl Connections {
             turn: Cell::default(),
         });
         let slot = conns.insert(Rc::clone(&conn));
-        Seat { connections: self.clone(), slot, conn }
+        Seat {
+            connections: self.clone(),
+            slot,
+            conn,
+        }
     }
 
     /// How many there are.
@@ -347,7 +375,9 @@ impl Connections {
     /// connection behind, which is asked all the same.
     pub fn leave(&self, id: SessionId, until: Instant) {
         let conns = self.0.conns.borrow();
-        let Some(conn) = conns.get(id.slot()) else { return };
+        let Some(conn) = conns.get(id.slot()) else {
+            return;
+        };
         if SessionId::new(self.0.worker, Home::Http, id.slot(), conn.turn.get()) == id {
             let until = conn.until.get().map_or(until, |before| before.min(until));
             conn.until.set(Some(until));

@@ -1,101 +1,65 @@
-//! Where events end in an event stream (HTML, "Parsing an event stream").
+//! Where an event stream stands between two events (WHATWG HTML, "Parsing an event stream").
 
-/// Follows the line ends of a `text/event-stream` body; sees nothing else of it.
-#[derive(Clone, Copy, Debug)]
+#[cfg(test)]
+mod tests;
+
+/// Follows the line ends of a `text/event-stream` body, and nothing else of it.
+///
+/// An event ends with an empty line. A line ends with LF, CR or CRLF, in any mixture, so a CR at the
+/// end of the bytes at hand may be followed by an LF that belongs to it: the stream stands behind
+/// the event already, and that LF then moves the boundary by one byte.
+#[derive(Debug)]
 pub(super) struct EventBoundary {
-    line: Line,
+    last: Last,
 }
 
+/// What the stream ends in, as far as it has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Line {
-    /// Behind a blank line, or at the very start: between two events.
-    Blank,
-    /// The same, and the blank line ended in a CR whose LF may follow.
-    BlankCr,
-    /// At the start of a line within an event.
-    Start,
-    /// The same, and the line before ended in a CR whose LF may follow.
-    StartCr,
-    /// Within a line.
+enum Last {
+    /// An empty line, or nothing has passed yet. An LF behind it is the rest of a CRLF or another
+    /// empty line: the stream stands between two events either way.
+    Event,
+    /// The end of a line that was not empty.
+    Line,
+    /// The same, ended in CR: an LF is still part of it.
+    LineCr,
+    /// A byte of a line.
     Text,
 }
 
-impl EventBoundary {
-    pub(super) fn new() -> EventBoundary {
-        EventBoundary { line: Line::Blank }
-    }
-
-    /// Whether the stream stands between two events.
-    pub(super) fn at_boundary(self) -> bool {
-        matches!(self.line, Line::Blank | Line::BlankCr)
-    }
-
-    /// Follows more of the stream; the offset just behind the last event that ended in it.
-    pub(super) fn advance(&mut self, bytes: &[u8]) -> Option<usize> {
-        let mut last = None;
-        for (at, byte) in bytes.iter().enumerate() {
-            self.line = match (self.line, byte) {
-                (Line::BlankCr, b'\n') => Line::Blank,
-                (Line::StartCr, b'\n') => Line::Start,
-                (Line::Text, b'\n') => Line::Start,
-                (Line::Text, b'\r') => Line::StartCr,
-                (_, b'\n') => Line::Blank,
-                (_, b'\r') => Line::BlankCr,
-                _ => Line::Text,
-            };
-            if self.at_boundary() {
-                last = Some(at + 1);
-            }
-        }
-        last
+impl Default for EventBoundary {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn last_boundary(bytes: &[u8]) -> Option<usize> {
-        EventBoundary::new().advance(bytes)
+impl EventBoundary {
+    /// A tracker at the first byte of a body, which is a boundary.
+    pub(super) const fn new() -> Self {
+        Self { last: Last::Event }
     }
 
-    #[test]
-    fn every_kind_of_line_end_ends_an_event() {
-        assert_eq!(last_boundary(b"data: 1\n\ndata: 2\n"), Some(9));
-        assert_eq!(last_boundary(b"data: 1\r\rdata: 2\r"), Some(9));
-        assert_eq!(last_boundary(b"data: 1\r\n\r\ndata: 2\r\n"), Some(11));
-        assert_eq!(last_boundary(b"data: 1\r\n\ndata"), Some(10));
-        assert_eq!(last_boundary(b"data: 1\n"), None);
-    }
-
-    #[test]
-    fn a_line_feed_behind_a_split_return_belongs_to_it() {
-        let mut boundary = EventBoundary::new();
-        assert_eq!(boundary.advance(b"data: 1\r"), None);
-        assert_eq!(boundary.advance(b"\n"), None, "one line end, not two");
-        assert_eq!(boundary.advance(b"\r"), Some(1));
-        assert!(boundary.at_boundary());
-        assert_eq!(boundary.advance(b"\n"), Some(1));
-        assert_eq!(boundary.advance(b"x"), None);
-        assert!(!boundary.at_boundary());
-    }
-
-    proptest! {
-        #[test]
-        fn any_split_gives_the_same_boundaries(
-            text in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b'x')], 0..60),
-            cut in 0usize..60,
-        ) {
-            let cut = cut.min(text.len());
-            let mut whole = EventBoundary::new();
-            let expected = whole.advance(&text);
-            let mut split = EventBoundary::new();
-            let first = split.advance(&text[..cut]);
-            let second = split.advance(&text[cut..]).map(|at| at + cut);
-            prop_assert_eq!(second.or(first), expected);
-            prop_assert_eq!(split.at_boundary(), whole.at_boundary());
+    /// Walks over the bytes that come next, and gives the offset just behind the last end of an
+    /// event in them; `None` if no event ended there.
+    pub(super) fn advance(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut boundary = None;
+        for (at, byte) in bytes.iter().enumerate() {
+            self.last = match (byte, self.last) {
+                (b'\n', Last::Event | Last::Line) => Last::Event,
+                (b'\n', Last::LineCr | Last::Text) => Last::Line,
+                (b'\r', Last::Text) => Last::LineCr,
+                (b'\r', _) => Last::Event,
+                _ => Last::Text,
+            };
+            if self.at_boundary() {
+                boundary = Some(at + 1);
+            }
         }
+        boundary
+    }
+
+    /// Whether the stream stands between two events: at its very start, or behind an empty line.
+    pub(super) fn at_boundary(&self) -> bool {
+        self.last == Last::Event
     }
 }

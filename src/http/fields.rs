@@ -47,7 +47,9 @@ pub(super) fn requested_upgrade<B>(request: &Request<B>) -> Option<HeaderValue> 
     let protocol = request.headers().get(UPGRADE)?;
     let asked = has_token(request.headers(), CONNECTION, "upgrade");
     let text = protocol.to_str().ok()?;
-    let is_h2c = text.split(',').any(|token| token.trim().eq_ignore_ascii_case("h2c"));
+    let is_h2c = text
+        .split(',')
+        .any(|token| token.trim().eq_ignore_ascii_case("h2c"));
     (asked && !is_h2c).then(|| protocol.clone())
 }
 
@@ -81,7 +83,10 @@ impl Origin {
             IpAddr::V6(v6) => format!("\"[{v6}]\""),
         };
         let unknown = HeaderValue::from_static("unknown");
-        Origin { address: client.to_string().parse().unwrap_or(unknown), node }
+        Origin {
+            address: client.to_string().parse().unwrap_or(unknown),
+            node,
+        }
     }
 }
 
@@ -90,7 +95,12 @@ pub(super) fn write_origin(headers: &mut HeaderMap, origin: &Origin, rule: Forwa
     match rule {
         Forwarded::Leave => return,
         Forwarded::Replace => {
-            for name in [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, FORWARDED] {
+            for name in [
+                X_FORWARDED_FOR,
+                X_FORWARDED_PROTO,
+                X_FORWARDED_HOST,
+                FORWARDED,
+            ] {
                 headers.remove(name);
             }
         }
@@ -101,7 +111,9 @@ pub(super) fn write_origin(headers: &mut HeaderMap, origin: &Origin, rule: Forwa
     append_to_list(headers, X_FORWARDED_FOR, origin.address.clone());
     append_to_list(headers, FORWARDED, element);
     // The first proxy knows best what the client asked for.
-    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    headers
+        .entry(X_FORWARDED_PROTO)
+        .or_insert(HeaderValue::from_static("http"));
     if let Some(host) = host {
         headers.entry(X_FORWARDED_HOST).or_insert(host);
     }
@@ -110,7 +122,8 @@ pub(super) fn write_origin(headers: &mut HeaderMap, origin: &Origin, rule: Forwa
 /// One element of `Forwarded` (RFC 7239 4); a host that would need escapes is left out.
 fn forwarded_element(origin: &Origin, host: Option<&HeaderValue>) -> HeaderValue {
     let plain = |host: &&str| {
-        host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]_".contains(&b))
+        host.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b".-:[]_".contains(&b))
     };
     let text = match host.and_then(|host| host.to_str().ok()).filter(plain) {
         Some(host) => format!("for={};host=\"{host}\";proto=http", origin.node),
@@ -179,10 +192,16 @@ mod tests {
             ("x-forwarded-proto", "https"),
         ]);
         write_origin(&mut map, &origin, Forwarded::Append);
-        assert_eq!(map["x-forwarded-for"], "198.51.100.1, 198.51.100.2, 203.0.113.9");
+        assert_eq!(
+            map["x-forwarded-for"],
+            "198.51.100.1, 198.51.100.2, 203.0.113.9"
+        );
         assert_eq!(map["x-forwarded-proto"], "https");
         assert_eq!(map["x-forwarded-host"], "a.example");
-        assert_eq!(map["forwarded"], "for=203.0.113.9;host=\"a.example\";proto=http");
+        assert_eq!(
+            map["forwarded"],
+            "for=203.0.113.9;host=\"a.example\";proto=http"
+        );
     }
 
     #[test]

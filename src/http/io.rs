@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 use crate::session::{Direction, Ledger, ListenerIndex};
 
 use super::conn::{Stage, Wire};
-use super::gate::Gate;
+use super::gate::{self, Gate};
 
 /// How long a client has, after our FIN, to read what was sent and end its own side.
 const LINGER: Duration = Duration::from_secs(1);
@@ -27,6 +27,8 @@ const REQUEST_TIMEOUT: &[u8] =
 pub(super) struct ClientIo {
     socket: TcpStream,
     gate: Gate,
+    /// What hyper reads in the place of what the gate has refused: the end of the spoiled head.
+    substitute: Option<&'static [u8]>,
     wire: Arc<Wire>,
     ledger: Arc<Ledger>,
     listener: ListenerIndex,
@@ -41,12 +43,38 @@ impl ClientIo {
         ledger: Arc<Ledger>,
         listener: ListenerIndex,
     ) -> ClientIo {
-        ClientIo { socket, gate: Gate::new(), wire, ledger, listener, linger: None, ended: false }
+        ClientIo {
+            socket,
+            gate: Gate::new(),
+            substitute: None,
+            wire,
+            ledger,
+            listener,
+            linger: None,
+            ended: false,
+        }
     }
 
     /// The socket itself, for what comes after an upgrade.
     pub(super) fn into_socket(self) -> TcpStream {
         self.socket
+    }
+
+    /// Looks whether a client whose stream may never end by itself has gone: hyper does not read
+    /// while it answers a client that may have ended its own side already.
+    fn look_for_the_end(&mut self, cx: &mut Context<'_>) {
+        if !self.wire.is_watched() || self.socket.poll_read_ready(cx).is_pending() {
+            return;
+        }
+        let mut peeked = [0; 1];
+        let gone = match self.socket.poll_peek(cx, &mut ReadBuf::new(&mut peeked)) {
+            Poll::Ready(Ok(n)) => n == 0,
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
+        };
+        if gone {
+            self.wire.note_gone();
+        }
     }
 
     fn time_is_over(&mut self) -> Poll<io::Result<()>> {
@@ -67,6 +95,15 @@ impl AsyncRead for ClientIo {
         if self.wire.is_expired() {
             return self.time_is_over();
         }
+        if let Some(substitute) = self.substitute.take() {
+            if !substitute.is_empty() {
+                buf.put_slice(substitute);
+                self.substitute = Some(&[]);
+            } else {
+                self.substitute = Some(substitute);
+            }
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
         let bytes = &mut buf.filled_mut()[before..];
@@ -75,8 +112,12 @@ impl AsyncRead for ClientIo {
             return Poll::Ready(Ok(()));
         }
         let n = bytes.len() as u64;
-        if self.gate.admit(bytes).is_some() {
-            self.wire.note_refusal();
+        if let Some(refusal) = self.gate.admit(bytes) {
+            // The offending byte is now one that hyper's parser refuses as well: that makes the
+            // 400, in its turn behind the responses that are still to come. hyper looks again when
+            // it sees the end of a head, which is given to it, and then the end of the stream.
+            tracing::debug!(%refusal, "request refused");
+            self.substitute = Some(gate::END);
         }
         self.wire.moved(0, n);
         self.ledger.bytes(self.listener, Direction::ToUpstream, n);
@@ -92,7 +133,8 @@ impl AsyncWrite for ClientIo {
     ) -> Poll<io::Result<usize>> {
         let n = ready!(Pin::new(&mut self.socket).poll_write(cx, buf))?;
         self.wire.moved(1, n as u64);
-        self.ledger.bytes(self.listener, Direction::ToClient, n as u64);
+        self.ledger
+            .bytes(self.listener, Direction::ToClient, n as u64);
         Poll::Ready(Ok(n))
     }
 
@@ -103,7 +145,8 @@ impl AsyncWrite for ClientIo {
     ) -> Poll<io::Result<usize>> {
         let n = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, bufs))?;
         self.wire.moved(1, n as u64);
-        self.ledger.bytes(self.listener, Direction::ToClient, n as u64);
+        self.ledger
+            .bytes(self.listener, Direction::ToClient, n as u64);
         Poll::Ready(Ok(n))
     }
 
@@ -111,7 +154,8 @@ impl AsyncWrite for ClientIo {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.look_for_the_end(cx);
         self.wire.note_flush();
         Poll::Ready(Ok(()))
     }

@@ -64,7 +64,10 @@ impl Lease {
         let Lease { agent, sender } = self;
         let mut idle = agent.idle.borrow_mut();
         if idle.len() < KEPT && !sender.is_closed() {
-            idle.push(Idle { sender, since: Instant::now() });
+            idle.push(Idle {
+                sender,
+                since: Instant::now(),
+            });
         }
     }
 }
@@ -131,8 +134,14 @@ impl Agent {
         while let Some(sender) = self.pooled() {
             match self.send_on(sender, request).await {
                 Ok(answer) => return Ok(answer),
-                Err(Failure { unsent: Some(unsent), .. }) => request = unsent,
-                Err(Failure { error: error @ AgentError::Broken(_), .. }) => match again() {
+                Err(Failure {
+                    unsent: Some(unsent),
+                    ..
+                }) => request = unsent,
+                Err(Failure {
+                    error: error @ AgentError::Broken(_),
+                    ..
+                }) => match again() {
                     Some(copy) => {
                         request = copy;
                         break;
@@ -143,7 +152,9 @@ impl Agent {
             }
         }
         let sender = self.fresh().await?;
-        self.send_on(sender, request).await.map_err(|failure| failure.error)
+        self.send_on(sender, request)
+            .await
+            .map_err(|failure| failure.error)
     }
 
     async fn send_on(
@@ -167,10 +178,19 @@ impl Agent {
             }
         };
         match response {
-            Ok(response) => Ok((response, Lease { agent: Rc::clone(self), sender })),
+            Ok(response) => Ok((
+                response,
+                Lease {
+                    agent: Rc::clone(self),
+                    sender,
+                },
+            )),
             Err(mut e) => {
                 let unsent = e.take_message();
-                Err(Failure { error: classify(e.into_error()), unsent })
+                Err(Failure {
+                    error: classify(e.into_error()),
+                    unsent,
+                })
             }
         }
     }

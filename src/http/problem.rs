@@ -26,7 +26,9 @@ pub(super) fn problem(status: StatusCode, detail: &str) -> Response<ResponseBody
 /// The same, as the last response of its connection.
 pub(super) fn last_problem(status: StatusCode, detail: &str) -> Response<ResponseBody> {
     let mut response = problem(status, detail);
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
@@ -34,7 +36,9 @@ pub(super) fn last_problem(status: StatusCode, detail: &str) -> Response<Respons
 /// for the same number for all is a storm later (RFC 9110 10.2.3).
 pub(super) fn come_back_later(detail: &str) -> Response<ResponseBody> {
     let mut response = last_problem(StatusCode::SERVICE_UNAVAILABLE, detail);
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(1 + some_number() % 5));
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from(1 + some_number() % 5));
     response
 }
 
@@ -45,7 +49,10 @@ pub(super) fn reconnect_stream() -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::whole(Bytes::from(retry)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        http::header::CACHE_CONTROL,
+        HeaderValue::from_static("no-store"),
+    );
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, UPGRADE,
+};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame};
@@ -51,10 +53,13 @@ pub(super) async fn forward(
         }
     };
     let copy = copy_of(&request);
-    let again = || copy.as_ref().map(|head| head_of(head, RequestBody::empty()));
+    let again = || {
+        copy.as_ref()
+            .map(|head| head_of(head, RequestBody::empty()))
+    };
     let (mut response, lease) = match site.agent.send(request, again).await {
         Ok(answer) => answer,
-        Err(e) => return Ok(refusal(&site, &conn, &e, upgrade.is_some())),
+        Err(e) => return Ok(refusal(&site, &conn, &e)),
     };
 
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -64,18 +69,19 @@ pub(super) async fn forward(
             return Ok(last_problem(StatusCode::BAD_GATEWAY, detail));
         };
         let agent_side = hyper::upgrade::on(&mut response);
-        return Ok(upgrade::hand_over(&site, &conn, response, client_side, agent_side));
+        return Ok(upgrade::hand_over(
+            &site,
+            &conn,
+            response,
+            client_side,
+            agent_side,
+        ));
     }
 
     let version = response.version();
     let headers = response.headers_mut();
     fields::strip_hop_by_hop(headers);
     fields::write_via(headers, site.settings.via.as_deref());
-    if upgrade.is_some() {
-        // The client may have spoken the new protocol already: nothing behind this answer can be
-        // read as a request.
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
     let ending = match is_event_stream(headers) {
         false => Ending::Never,
         true => {
@@ -107,13 +113,19 @@ async fn prepare(
     fields::strip_hop_by_hop(&mut parts.headers);
     parts.headers.remove(TE);
     if trailers {
-        parts.headers.insert(TE, HeaderValue::from_static("trailers"));
-        parts.headers.insert(CONNECTION, HeaderValue::from_static("te"));
+        parts
+            .headers
+            .insert(TE, HeaderValue::from_static("trailers"));
+        parts
+            .headers
+            .insert(CONNECTION, HeaderValue::from_static("te"));
     }
     if let Some(protocol) = upgrade {
         parts.headers.insert(UPGRADE, protocol.clone());
         let value = if trailers { "upgrade, te" } else { "upgrade" };
-        parts.headers.insert(CONNECTION, HeaderValue::from_static(value));
+        parts
+            .headers
+            .insert(CONNECTION, HeaderValue::from_static(value));
     }
     to_origin_form(&mut parts)?;
     parts.version = Version::HTTP_11;
@@ -180,7 +192,7 @@ fn head_of<A, B>(request: &Request<A>, body: B) -> Request<B> {
 }
 
 /// Our answer in the place of the agent's.
-fn refusal(site: &Site, conn: &Conn, error: &AgentError, last: bool) -> Response<ResponseBody> {
+fn refusal(site: &Site, conn: &Conn, error: &AgentError) -> Response<ResponseBody> {
     let status = match error {
         AgentError::Dial(crate::net::DialError::Timeout { .. }) | AgentError::Timeout(_) => {
             StatusCode::GATEWAY_TIMEOUT
@@ -209,7 +221,7 @@ fn refusal(site: &Site, conn: &Conn, error: &AgentError, last: bool) -> Response
         AgentError::Timeout(_) => "the agent did not answer in time",
         AgentError::RequestBody(_) => "the request body is incomplete or malformed",
     };
-    if last || why == Refusal::BadRequest {
+    if why == Refusal::BadRequest {
         last_problem(status, detail)
     } else {
         problem(status, detail)
@@ -218,7 +230,10 @@ fn refusal(site: &Site, conn: &Conn, error: &AgentError, last: bool) -> Response
 
 /// Whether the response is an event stream.
 fn is_event_stream(headers: &http::HeaderMap) -> bool {
-    let Some(kind) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+    let Some(kind) = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+    else {
         return false;
     };
     let essence = kind.split(';').next().unwrap_or_default().trim();

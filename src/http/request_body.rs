@@ -36,17 +36,30 @@ struct Wait {
 
 impl RequestBody {
     pub(super) fn new(inner: Incoming, first: Option<Frame<Bytes>>) -> RequestBody {
-        RequestBody { inner: Some(inner), first, wait: None, progress: None }
+        RequestBody {
+            inner: Some(inner),
+            first,
+            wait: None,
+            progress: None,
+        }
     }
 
     /// The body of a request that has none.
     pub(super) fn empty() -> RequestBody {
-        RequestBody { inner: None, first: None, wait: None, progress: None }
+        RequestBody {
+            inner: None,
+            first: None,
+            wait: None,
+            progress: None,
+        }
     }
 
     /// Holds the body back until the agent asks for it.
     pub(super) fn wait_for_go(&mut self, go: mpsc::UnboundedReceiver<()>) {
-        self.wait = Some(Wait { go, limit: Box::pin(sleep(CONTINUE_WAIT)) });
+        self.wait = Some(Wait {
+            go,
+            limit: Box::pin(sleep(CONTINUE_WAIT)),
+        });
     }
 
     /// Has every movement noted.
@@ -86,8 +99,10 @@ impl Body for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let mut hint =
-            self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let mut hint = self
+            .inner
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
         if let Some(read) = self.first.as_ref().and_then(|frame| frame.data_ref()) {
             let read = read.len() as u64;
             match hint.exact() {

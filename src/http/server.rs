@@ -87,6 +87,7 @@ pub struct Accepted {
 enum End {
     Hyper(hyper::Result<()>),
     Cut,
+    Left,
 }
 
 impl Site {
@@ -105,15 +106,26 @@ impl Site {
         let io = ClientIo::new(socket, Arc::clone(&conn.wire), ledger, self.listener);
         let origin = Rc::new(Origin::new(accepted.client.ip()));
         let (site, arrival) = (Rc::clone(&self), accepted.arrival);
-        let layer = AdmissionLayer { site, conn: Rc::clone(&conn), arrival };
+        let layer = AdmissionLayer {
+            site,
+            conn: Rc::clone(&conn),
+            arrival,
+        };
         let forward = {
             let (site, conn) = (Rc::clone(&self), Rc::clone(&conn));
             service_fn(move |request| {
-                proxy::forward(Rc::clone(&site), Rc::clone(&conn), Rc::clone(&origin), request)
+                proxy::forward(
+                    Rc::clone(&site),
+                    Rc::clone(&conn),
+                    Rc::clone(&origin),
+                    request,
+                )
             })
         };
         let service = TowerToHyperService::new(ServiceBuilder::new().layer(layer).service(forward));
         let connection = http1::Builder::new()
+            // A client may end its side behind a request, and still wants the answer.
+            .half_close(true)
             .header_read_timeout(None)
             .max_header_size(self.settings.max_header_bytes)
             .max_buf_size(BUFFER.max(self.settings.max_header_bytes))
@@ -132,6 +144,9 @@ impl Site {
                 return Poll::Ready(End::Hyper(result));
             }
             conn.settle();
+            if conn.wire.is_gone() && conn.kind().is_some() {
+                return Poll::Ready(End::Left);
+            }
             if conn.told() == Some(Told::Leave) && !leaving {
                 // What had arrived was read just now, so an idle connection is truly idle.
                 leaving = true;
@@ -151,7 +166,8 @@ impl Site {
                 }
                 tracing::debug!(client.addr = %accepted.client, error = %e, "connection ended");
             }
-            End::Cut => {}
+            // Dropped without an end: the agent learns that nobody listens any more.
+            End::Cut | End::Left => {}
         }
     }
 }

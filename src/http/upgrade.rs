@@ -32,14 +32,21 @@ pub(super) fn hand_over(
     let protocol = parts.headers.get(UPGRADE).cloned();
     let is_websocket = protocol.as_ref().is_some_and(is_websocket);
     fields::strip_hop_by_hop(&mut parts.headers);
-    parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    parts
+        .headers
+        .insert(CONNECTION, HeaderValue::from_static("upgrade"));
     if let Some(protocol) = protocol {
         parts.headers.insert(UPGRADE, protocol);
     }
 
     // Opened before the request ends, so that there is no moment at which neither is counted.
     let (kind, speech) = match is_websocket {
-        true => (Kind::Websocket, Speech::Websocket { close_code: site.websocket_close_code }),
+        true => (
+            Kind::Websocket,
+            Speech::Websocket {
+                close_code: site.websocket_close_code,
+            },
+        ),
         false => (Kind::Tcp, Speech::Bytes),
     };
     let counted = site.ledger.open(site.listener, kind);

@@ -53,7 +53,11 @@ impl Signals {
             };
             tracing::info!(signal = name, "signal");
             let reason = Some(name.to_owned());
-            control.start(Request { trigger: Trigger::Signal, window, reason });
+            control.start(Request {
+                trigger: Trigger::Signal,
+                window,
+                reason,
+            });
         }
     }
 }

@@ -97,6 +97,8 @@ impl Listening {
 /// The peer's address; an IPv4 client of an IPv6 socket is shown as IPv4.
 fn client_address(from: Option<SocketAddrAny>) -> SocketAddr {
     let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-    let addr = from.and_then(|from| SocketAddr::try_from(from).ok()).unwrap_or(unknown);
+    let addr = from
+        .and_then(|from| SocketAddr::try_from(from).ok())
+        .unwrap_or(unknown);
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }

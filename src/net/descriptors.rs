@@ -20,7 +20,13 @@ impl Descriptors {
     pub fn raise() -> Descriptors {
         let now = getrlimit(Resource::Nofile);
         // Where raising is forbidden the soft limit stays in force.
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum });
+        let _ = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: now.maximum,
+                maximum: now.maximum,
+            },
+        );
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         Descriptors { limit }
     }
@@ -33,7 +39,9 @@ impl Descriptors {
     /// The most client connections for which there are descriptors.
     pub fn connections(self) -> usize {
         let left = self.limit.saturating_sub(RESERVED.min(self.limit / 2));
-        usize::try_from(left / PER_SESSION).unwrap_or(usize::MAX).max(1)
+        usize::try_from(left / PER_SESSION)
+            .unwrap_or(usize::MAX)
+            .max(1)
     }
 }
 

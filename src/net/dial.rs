@@ -81,7 +81,9 @@ impl Endpoints {
 
     /// Whether the last attempt to reach one of them went well.
     pub fn any_healthy(&self) -> bool {
-        self.endpoints.iter().any(|e| e.healthy.load(Ordering::Relaxed))
+        self.endpoints
+            .iter()
+            .any(|e| e.healthy.load(Ordering::Relaxed))
     }
 
     /// Tries those that could not be reached last time. What is well is left alone: a connection
@@ -146,7 +148,10 @@ pub struct Dialer {
 impl Dialer {
     /// A dialer that begins with the first endpoint.
     pub fn new(shared: Arc<Endpoints>) -> Dialer {
-        Dialer { shared, next: AtomicUsize::new(0) }
+        Dialer {
+            shared,
+            next: AtomicUsize::new(0),
+        }
     }
 
     /// Connects to the next endpoint in turn that can be reached; those that are known to be down
@@ -159,8 +164,10 @@ impl Dialer {
         let start = self.next.fetch_add(1, Ordering::Relaxed);
         let turn = || (0..all.len()).map(|i| &all[(start.wrapping_add(i)) % all.len()]);
         let is_well = |state: &&EndpointState| state.healthy.load(Ordering::Relaxed);
-        let order: Vec<_> =
-            turn().filter(is_well).chain(turn().filter(|state| !is_well(state))).collect();
+        let order: Vec<_> = turn()
+            .filter(is_well)
+            .chain(turn().filter(|state| !is_well(state)))
+            .collect();
         let mut last = None;
         for state in order {
             match self.shared.reach(state).await {

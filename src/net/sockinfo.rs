@@ -15,7 +15,11 @@ pub fn unacknowledged(socket: impl AsFd) -> u64 {
     // SAFETY: the descriptor is borrowed and so open during the call; TIOCOUTQ, which is SIOCOUTQ,
     // writes one int to the address given, which lives on this stack.
     let done = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-    if done == 0 { u64::try_from(bytes).unwrap_or(0) } else { 0 }
+    if done == 0 {
+        u64::try_from(bytes).unwrap_or(0)
+    } else {
+        0
+    }
 }
 
 /// Bytes that have arrived and were not read; zero if the kernel does not say.
@@ -28,7 +32,7 @@ pub fn unread(socket: impl AsFd) -> u64 {
 pub fn round_trip(socket: impl AsFd) -> Option<Duration> {
     // SAFETY: `tcp_info` is plain integers, for which all zeroes is a value.
     let mut info: libc::tcp_info = unsafe { mem::zeroed() };
-    let mut length = libc::socklen_t::try_from(mem::size_of::<libc::tcp_info>()).ok()?;
+    let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).ok()?;
     // SAFETY: the descriptor is borrowed and so open during the call; the kernel writes at most
     // `length` bytes to `info`, whose size that is, and the length written to `length`.
     let done = unsafe {
@@ -41,7 +45,7 @@ pub fn round_trip(socket: impl AsFd) -> Option<Duration> {
         )
     };
     let told = usize::try_from(length).unwrap_or(0);
-    let needed = mem::offset_of!(libc::tcp_info, tcpi_rtt) + mem::size_of_val(&info.tcpi_rtt);
+    let needed = mem::offset_of!(libc::tcp_info, tcpi_rtt) + size_of_val(&info.tcpi_rtt);
     (done == 0 && told >= needed).then(|| Duration::from_micros(u64::from(info.tcpi_rtt)))
 }
 
@@ -69,7 +73,10 @@ mod tests {
 
         near.set_nonblocking(true).unwrap();
         while near.write(&[0; 65_536]).is_ok() {}
-        assert!(unacknowledged(&near) > 0, "a full queue holds unacknowledged bytes");
+        assert!(
+            unacknowledged(&near) > 0,
+            "a full queue holds unacknowledged bytes"
+        );
     }
 
     #[test]

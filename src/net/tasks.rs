@@ -16,7 +16,10 @@ impl Tasks {
     ///
     /// # Panics
     /// Outside of the worker's `LocalSet`.
-    #[allow(clippy::disallowed_methods, reason = "the one place where a worker spawns")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one place where a worker spawns"
+    )]
     pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
         tokio::task::spawn_local(self.0.track_future(future));
     }

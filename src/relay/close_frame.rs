@@ -17,7 +17,7 @@ const REASON_MAX: usize = 123;
 pub fn close_frame(code: u16, reason: &str, mask: Option<[u8; 4]>, out: &mut Vec<u8>) {
     let reason = &reason[..reason.floor_char_boundary(REASON_MAX)];
     // At most 125, so it is a length of seven bits.
-    let length = (2 + reason.len()) as u8;
+    let length = u8::try_from(2 + reason.len()).unwrap_or(125);
     let key = mask.unwrap_or_default();
 
     out.push(FIN_CLOSE);

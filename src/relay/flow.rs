@@ -65,7 +65,10 @@ impl Flow {
         match &mut self.spill {
             Some(spill) => spill.bytes.extend_from_slice(bytes),
             None => {
-                self.spill = Some(Box::new(Spill { bytes: bytes.to_vec(), written: 0 }));
+                self.spill = Some(Box::new(Spill {
+                    bytes: bytes.to_vec(),
+                    written: 0,
+                }));
             }
         }
     }
@@ -82,6 +85,8 @@ impl Flow {
 
     /// Gives up what waits to be written, and says how much it was.
     pub(super) fn give_up(&mut self) -> u64 {
-        self.spill.take().map_or(0, |spill| spill.rest().len() as u64)
+        self.spill
+            .take()
+            .map_or(0, |spill| spill.rest().len() as u64)
     }
 }

@@ -18,7 +18,9 @@ pub(super) struct Half {
 impl Half {
     /// Takes over a connected, non-blocking socket.
     pub(super) fn new(socket: std::net::TcpStream) -> Half {
-        Half { socket: TcpStream::from_std(socket) }
+        Half {
+            socket: TcpStream::from_std(socket),
+        }
     }
 
     /// Has readiness of either direction reported under `token`, once per edge.

@@ -44,8 +44,18 @@ impl Relayed {
     pub(super) fn ask(&mut self, until: Micros, handshake: u64, now: Micros) {
         let last_chance = Micros(until.0.saturating_sub(handshake));
         match &mut self.stay {
-            Stay::Staying => self.stay = Stay::Asked { since: now, last_chance, until },
-            Stay::Asked { last_chance: before, until: limit, .. } => {
+            Stay::Staying => {
+                self.stay = Stay::Asked {
+                    since: now,
+                    last_chance,
+                    until,
+                }
+            }
+            Stay::Asked {
+                last_chance: before,
+                until: limit,
+                ..
+            } => {
                 *before = last_chance.min(*before);
                 *limit = until.min(*limit);
             }
@@ -72,8 +82,17 @@ impl Relayed {
 
     /// Whether now is the moment, and who is told first.
     fn moment(&self, now: Micros) -> Option<First> {
-        let Stay::Asked { since, last_chance, .. } = self.stay else { return None };
-        if self.flows.iter().any(|flow| flow.boundary.close_seen() || flow.ended) {
+        let Stay::Asked {
+            since, last_chance, ..
+        } = self.stay
+        else {
+            return None;
+        };
+        if self
+            .flows
+            .iter()
+            .any(|flow| flow.boundary.close_seen() || flow.ended)
+        {
             // It is leaving by itself.
             return None;
         }
@@ -101,7 +120,9 @@ impl Relayed {
     fn tell_first(&mut self, first: First, now: Micros) {
         let way = way_to(first);
         if self.has_boundaries() {
-            let Some(here) = self.flow(way).boundary.between() else { return };
+            let Some(here) = self.flow(way).boundary.between() else {
+                return;
+            };
             self.put_close(way, here);
         } else if self.flow(way).is_spilling() {
             return;
@@ -113,7 +134,10 @@ impl Relayed {
     }
 
     fn start_leaving(&mut self, first: First, now: Micros) {
-        if let Stay::Asked { last_chance, until, .. } = self.stay {
+        if let Stay::Asked {
+            last_chance, until, ..
+        } = self.stay
+        {
             let handshake = until.since(last_chance);
             let until = until.min(Micros(now.0 + handshake));
             self.stay = Stay::Leaving { first, until };
@@ -162,7 +186,8 @@ impl Relayed {
         else {
             return self.send(way, &turn.scratch[..n]);
         };
-        let forced = matches!(self.stay, Stay::Asked { last_chance, .. } if turn.now >= last_chance);
+        let forced =
+            matches!(self.stay, Stay::Asked { last_chance, .. } if turn.now >= last_chance);
         if boundary < n && !forced {
             return self.send(way, &turn.scratch[..n]);
         }
@@ -179,7 +204,9 @@ impl Relayed {
 
     /// The session has left when both sides have said their Close, or ended, and have been told.
     pub(super) fn left(&mut self) -> Option<Outcome> {
-        let Stay::Leaving { .. } = self.stay else { return None };
+        let Stay::Leaving { .. } = self.stay else {
+            return None;
+        };
         if !self.has_boundaries() {
             return None;
         }
@@ -212,14 +239,20 @@ impl Relayed {
     /// A side that was reset while the session leaves has gone. That is what it was asked for, if
     /// it had said its Close, or had been told and knows no Close.
     pub(super) fn reset_while_leaving(&mut self, way: Direction) -> Option<Outcome> {
-        let Stay::Leaving { .. } = self.stay else { return None };
+        let Stay::Leaving { .. } = self.stay else {
+            return None;
+        };
         let went = match self.speech {
             Speech::Websocket { .. } => self.flow(way).boundary.close_complete(),
             Speech::Bytes => self.flow(back(way)).muted,
         };
         self.close_if_between(way);
         self.halves[back(way).index()].finish();
-        Some(if went { Outcome::Closed } else { Outcome::Failed })
+        Some(if went {
+            Outcome::Closed
+        } else {
+            Outcome::Failed
+        })
     }
 
     /// Ends the session at once: a Close where the stream allows one, and a FIN, for whoever has
@@ -236,7 +269,11 @@ impl Relayed {
                 self.halves[back(way).index()].finish();
             }
         }
-        if asked_first && client_has_gone { Outcome::Closed } else { Outcome::Cut }
+        if asked_first && client_has_gone {
+            Outcome::Closed
+        } else {
+            Outcome::Cut
+        }
     }
 
     /// What a session that is cut had not done, in words.
@@ -245,18 +282,34 @@ impl Relayed {
             (Stay::Staying, _) => "was not asked to go before the deadline",
             (Stay::Asked { .. }, Speech::Bytes) => "was never quiet",
             (Stay::Asked { .. }, Speech::Websocket { .. }) => "never stood between two messages",
-            (Stay::Leaving { first: First::Client, .. }, Speech::Websocket { .. }) => {
-                "the client did not answer the Close"
-            }
-            (Stay::Leaving { first: First::Agent, .. }, Speech::Websocket { .. }) => {
-                "the agent did not answer the Close"
-            }
-            (Stay::Leaving { first: First::Client, .. }, Speech::Bytes) => {
-                "the client did not end its side"
-            }
-            (Stay::Leaving { first: First::Agent, .. }, Speech::Bytes) => {
-                "the agent did not end its side"
-            }
+            (
+                Stay::Leaving {
+                    first: First::Client,
+                    ..
+                },
+                Speech::Websocket { .. },
+            ) => "the client did not answer the Close",
+            (
+                Stay::Leaving {
+                    first: First::Agent,
+                    ..
+                },
+                Speech::Websocket { .. },
+            ) => "the agent did not answer the Close",
+            (
+                Stay::Leaving {
+                    first: First::Client,
+                    ..
+                },
+                Speech::Bytes,
+            ) => "the client did not end its side",
+            (
+                Stay::Leaving {
+                    first: First::Agent,
+                    ..
+                },
+                Speech::Bytes,
+            ) => "the agent did not end its side",
         }
     }
 

@@ -51,10 +51,14 @@ const SILENCE: u64 = 5_000;
 pub(super) fn decide(traffic: &Traffic, c: Circumstances) -> Option<First> {
     let only_answers = traffic.agent_only_answers();
     if c.last_chance {
-        let agent_is_slower = traffic.of(Direction::ToClient).gap
-            > traffic.of(Direction::ToUpstream).gap;
+        let agent_is_slower =
+            traffic.of(Direction::ToClient).gap > traffic.of(Direction::ToUpstream).gap;
         let client_first = only_answers || agent_is_slower;
-        return Some(if client_first { First::Client } else { First::Agent });
+        return Some(if client_first {
+            First::Client
+        } else {
+            First::Agent
+        });
     }
     if !settled(traffic, c) {
         return None;
@@ -101,7 +105,11 @@ fn between_beats(traffic: &Traffic, c: Circumstances) -> Option<First> {
     if agent_is_slower && quiet_before(agent.gap, c.now.since(agent.last), guard) {
         return Some(First::Client);
     }
-    let first = if agent_is_slower { First::Client } else { First::Agent };
+    let first = if agent_is_slower {
+        First::Client
+    } else {
+        First::Agent
+    };
     (c.waited >= PATIENCE).then_some(first)
 }
 
@@ -120,10 +128,12 @@ fn quiet_before(gap: u32, silent_for: u64, guard: u64) -> bool {
 /// Whether what was being said has been said, where only silence can show it.
 fn settled(traffic: &Traffic, c: Circumstances) -> bool {
     c.boundaries
-        || [Direction::ToUpstream, Direction::ToClient].iter().all(|way| {
-            let rhythm = traffic.of(*way);
-            rhythm.messages == 0 || c.now.since(rhythm.last) >= SILENCE
-        })
+        || [Direction::ToUpstream, Direction::ToClient]
+            .iter()
+            .all(|way| {
+                let rhythm = traffic.of(*way);
+                rhythm.messages == 0 || c.now.since(rhythm.last) >= SILENCE
+            })
 }
 
 #[cfg(test)]
@@ -131,7 +141,13 @@ mod tests {
     use super::*;
 
     fn at(now: u64) -> Circumstances {
-        Circumstances { now: Micros(now), round_trip: 200, boundaries: true, waited: 0, last_chance: false }
+        Circumstances {
+            now: Micros(now),
+            round_trip: 200,
+            boundaries: true,
+            waited: 0,
+            last_chance: false,
+        }
     }
 
     fn request_reply(gap: u64, answer: u64, rounds: u64) -> Traffic {
@@ -173,7 +189,10 @@ mod tests {
         for beat in 1..50 {
             traffic.note(Direction::ToClient, Micros(beat * 20_000), 1);
         }
-        assert_eq!(decide(&traffic, at(49 * 20_000 + 19_900)), Some(First::Agent));
+        assert_eq!(
+            decide(&traffic, at(49 * 20_000 + 19_900)),
+            Some(First::Agent)
+        );
     }
 
     #[test]

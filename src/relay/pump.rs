@@ -90,9 +90,14 @@ impl TurnState {
 
     /// Lends the scratch for the time of `f`.
     fn with<T>(&mut self, f: impl FnOnce(&mut Turn) -> T) -> T {
-        let scratch =
-            self.scratch.take().unwrap_or_else(|| vec![0; CHUNK + ROOM].into_boxed_slice());
-        let mut turn = Turn { scratch, now: self.now() };
+        let scratch = self
+            .scratch
+            .take()
+            .unwrap_or_else(|| vec![0; CHUNK + ROOM].into_boxed_slice());
+        let mut turn = Turn {
+            scratch,
+            now: self.now(),
+        };
         let result = f(&mut turn);
         self.scratch = Some(turn.scratch);
         result
@@ -108,7 +113,10 @@ impl Pump {
     pub fn new(worker: WorkerIndex) -> io::Result<(Pump, impl Future<Output = io::Result<()>>)> {
         let poll = mio::Poll::new()?;
         let registry = poll.registry().try_clone()?;
-        let turn = TurnState { scratch: None, epoch: Instant::now() };
+        let turn = TurnState {
+            scratch: None,
+            epoch: Instant::now(),
+        };
         let pump = Pump(Rc::new(RefCell::new(Inner {
             worker,
             registry,
@@ -183,7 +191,9 @@ impl Pump {
         let mut inner = self.0.borrow_mut();
         let inner = &mut *inner;
         let slot = id.slot();
-        let Some(session) = inner.sessions.get_mut(slot) else { return };
+        let Some(session) = inner.sessions.get_mut(slot) else {
+            return;
+        };
         if SessionId::new(inner.worker, Home::Pump, slot, session.turn) != id {
             return;
         }
@@ -227,9 +237,8 @@ impl Inner {
             Some(counted) => Holding::Session(counted.kind()),
             None => Holding::Nothing,
         };
-        let per_way = |f: &dyn Fn(Direction) -> u64| {
-            [f(Direction::ToUpstream), f(Direction::ToClient)]
-        };
+        let per_way =
+            |f: &dyn Fn(Direction) -> u64| [f(Direction::ToUpstream), f(Direction::ToClient)];
         let idle = |way: Direction| {
             let last = session.traffic.of(way).last.max(session.began);
             Duration::from_micros(now.since(last))
@@ -253,7 +262,9 @@ impl Inner {
     /// Notes what the kernel says of a socket, and gives the session its turn.
     fn on_event(&mut self, event: &Event) {
         let (slot, side) = (event.token().0 / 2, event.token().0 % 2);
-        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let Some(session) = self.sessions.get_mut(slot) else {
+            return;
+        };
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             let flow = &mut session.flows[side];
             flow.readable = !flow.ended;
@@ -263,7 +274,9 @@ impl Inner {
     }
 
     fn give_turn(&mut self, slot: usize) {
-        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let Some(session) = self.sessions.get_mut(slot) else {
+            return;
+        };
         match self.turn.with(|turn| session.work(turn)) {
             Progress::Waits => {}
             Progress::More => self.again.push(slot),
@@ -315,7 +328,11 @@ fn turn(
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
     let mut inner = inner.borrow_mut();
-    if !inner.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+    if !inner
+        .waker
+        .as_ref()
+        .is_some_and(|waker| waker.will_wake(cx.waker()))
+    {
         inner.waker = Some(cx.waker().clone());
     }
     inner.give_more();

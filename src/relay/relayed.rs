@@ -130,7 +130,11 @@ impl Relayed {
         if let Some(outcome) = self.conclusion() {
             return Progress::Ended(outcome);
         }
-        if more { Progress::More } else { Progress::Waits }
+        if more {
+            Progress::More
+        } else {
+            Progress::Waits
+        }
     }
 
     /// Reads and writes one direction until a socket has had enough or the budget is used up;
@@ -183,7 +187,10 @@ impl Relayed {
         let flow = &mut self.flows[way.index()];
         flow.bytes += n as u64;
         let walk = match self.speech {
-            Speech::Bytes => Walk { messages: 1, ..Walk::default() },
+            Speech::Bytes => Walk {
+                messages: 1,
+                ..Walk::default()
+            },
             Speech::Websocket { .. } => flow.boundary.advance(&turn.scratch[..n]),
         };
         self.traffic.note(way, turn.now, walk.messages);
@@ -256,13 +263,17 @@ impl Relayed {
     }
 
     fn delivered(&self, way: Direction, n: usize) {
-        self.connected.ledger().bytes(self.connected.listener(), way, n as u64);
+        self.connected
+            .ledger()
+            .bytes(self.connected.listener(), way, n as u64);
     }
 
     /// Counts bytes that were taken and cannot be delivered.
     pub(super) fn lose(&self, way: Direction, n: u64) {
         if n > 0 {
-            self.connected.ledger().undelivered(self.connected.listener(), way, n);
+            self.connected
+                .ledger()
+                .undelivered(self.connected.listener(), way, n);
         }
     }
 

@@ -49,7 +49,11 @@ impl SessionId {
 
     /// Where on that worker.
     pub fn home(self) -> Home {
-        if self.0 >> HOME_SHIFT & 1 == 1 { Home::Http } else { Home::Pump }
+        if self.0 >> HOME_SHIFT & 1 == 1 {
+            Home::Http
+        } else {
+            Home::Pump
+        }
     }
 
     /// The slot in that home's slab.
@@ -80,7 +84,13 @@ mod tests {
         assert_eq!(id.worker(), WorkerIndex(37));
         assert_eq!(id.home(), Home::Http);
         assert_eq!(id.slot(), 9_001);
-        assert_ne!(id, SessionId::new(WorkerIndex(37), Home::Http, 9_001, 70_001));
-        assert_ne!(id, SessionId::new(WorkerIndex(37), Home::Pump, 9_001, 70_000));
+        assert_ne!(
+            id,
+            SessionId::new(WorkerIndex(37), Home::Http, 9_001, 70_001)
+        );
+        assert_ne!(
+            id,
+            SessionId::new(WorkerIndex(37), Home::Pump, 9_001, 70_000)
+        );
     }
 }

@@ -18,7 +18,10 @@ struct Cell(AtomicU64);
 
 impl Cell {
     fn add(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Release);
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(n),
+            Ordering::Release,
+        );
     }
 
     fn get(&self) -> u64 {
@@ -52,7 +55,11 @@ impl Ledger {
     /// An empty ledger for so many listeners.
     pub fn new(listeners: usize, durations: Durations) -> Ledger {
         let cells = (0..listeners).map(|_| Cells::default()).collect();
-        Ledger { cells, durations, load: AtomicUsize::new(0) }
+        Ledger {
+            cells,
+            durations,
+            load: AtomicUsize::new(0),
+        }
     }
 
     fn at(&self, listener: ListenerIndex) -> &Cells {
@@ -62,7 +69,10 @@ impl Ledger {
     /// Counts a connection that was accepted; what is returned counts its going.
     pub fn connected(self: &Arc<Self>, listener: ListenerIndex) -> Connected {
         self.at(listener).accepted.add(1);
-        Connected { ledger: Arc::clone(self), listener }
+        Connected {
+            ledger: Arc::clone(self),
+            listener,
+        }
     }
 
     /// Notes that a connection is on its way to this worker. The end of its [`Connected`] takes
@@ -95,7 +105,13 @@ impl Ledger {
     /// Counts a session's opening; what is returned counts its end.
     pub fn open(self: &Arc<Self>, listener: ListenerIndex, kind: Kind) -> Counted {
         self.at(listener).opened[kind.index()].add(1);
-        Counted { ledger: Arc::clone(self), listener, kind, opened: Instant::now(), ended: false }
+        Counted {
+            ledger: Arc::clone(self),
+            listener,
+            kind,
+            opened: Instant::now(),
+            ended: false,
+        }
     }
 }
 
@@ -156,7 +172,10 @@ impl Counted {
             self.ended = true;
             let cells = self.ledger.at(self.listener);
             cells.ended[self.kind.index()][outcome.index()].add(1);
-            self.ledger.durations.of(self.kind).record(self.opened.elapsed().as_secs_f64());
+            self.ledger
+                .durations
+                .of(self.kind)
+                .record(self.opened.elapsed().as_secs_f64());
         }
     }
 }
@@ -234,12 +253,18 @@ impl Totals {
 
     /// Sessions of a kind that ended so.
     pub fn ended(&self, kind: Kind, outcome: Outcome) -> u64 {
-        self.0.iter().map(|l| l.ended[kind.index()][outcome.index()]).sum()
+        self.0
+            .iter()
+            .map(|l| l.ended[kind.index()][outcome.index()])
+            .sum()
     }
 
     /// Connections that are open.
     pub fn connections(&self) -> u64 {
-        self.0.iter().map(|l| l.accepted.wrapping_sub(l.disconnected)).sum()
+        self.0
+            .iter()
+            .map(|l| l.accepted.wrapping_sub(l.disconnected))
+            .sum()
     }
 
     /// Sessions not taken for this reason.
@@ -249,7 +274,10 @@ impl Totals {
 
     /// Bytes not delivered in this direction.
     pub fn undelivered(&self, direction: Direction) -> u64 {
-        self.0.iter().map(|l| l.undelivered[direction.index()]).sum()
+        self.0
+            .iter()
+            .map(|l| l.undelivered[direction.index()])
+            .sum()
     }
 }
 
@@ -308,7 +336,9 @@ mod tests {
     fn an_end_is_counted_once() {
         let ledger = ledger();
         let ledgers = Ledgers::new(vec![Arc::clone(&ledger)]);
-        ledger.open(ListenerIndex(0), Kind::Http).end(Outcome::Closed);
+        ledger
+            .open(ListenerIndex(0), Kind::Http)
+            .end(Outcome::Closed);
         let totals = ledgers.totals();
         assert_eq!(totals.ended(Kind::Http, Outcome::Closed), 1);
         assert_eq!(totals.ended(Kind::Http, Outcome::Failed), 0);
@@ -321,7 +351,9 @@ mod tests {
         std::thread::scope(|scope| {
             let writer = scope.spawn(move || {
                 for _ in 0..200_000 {
-                    ledger.open(ListenerIndex(0), Kind::Tcp).end(Outcome::Finished);
+                    ledger
+                        .open(ListenerIndex(0), Kind::Tcp)
+                        .end(Outcome::Finished);
                 }
             });
             let mut scrapes = 0;

@@ -69,8 +69,9 @@ pub const UPSTREAM_HEALTHY: &str = "lameduck_upstream_healthy";
 /// Bucket bounds of [`UPSTREAM_CONNECT`], in seconds: loopback to a timeout.
 pub const CONNECT_BUCKETS: &[f64] = &[0.000_25, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0];
 /// Bucket bounds of [`SESSION_DURATION`], in seconds: a fast request to a day.
-pub const DURATION_BUCKETS: &[f64] =
-    &[0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0];
+pub const DURATION_BUCKETS: &[f64] = &[
+    0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0,
+];
 
 /// Handles of the duration histograms, held so that an end does not look them up.
 #[derive(Clone, Debug)]
@@ -78,7 +79,10 @@ pub struct Durations([Histogram; Kind::COUNT]);
 
 impl Durations {
     /// Registers the histograms with the recorder that is installed.
-    #[allow(clippy::disallowed_macros, reason = "the one place where names are registered")]
+    #[allow(
+        clippy::disallowed_macros,
+        reason = "the one place where names are registered"
+    )]
     pub fn register() -> Durations {
         metrics::describe_histogram!(
             SESSION_DURATION,
@@ -110,7 +114,10 @@ pub struct EndpointMetrics {
 
 impl EndpointMetrics {
     /// Registers an endpoint's metrics with the recorder that is installed.
-    #[allow(clippy::disallowed_macros, reason = "the one place where names are registered")]
+    #[allow(
+        clippy::disallowed_macros,
+        reason = "the one place where names are registered"
+    )]
     pub fn register(upstream: &str, endpoint: &str) -> EndpointMetrics {
         metrics::describe_histogram!(
             UPSTREAM_CONNECT,
@@ -126,7 +133,10 @@ impl EndpointMetrics {
             "upstream" => upstream.to_owned(),
             "endpoint" => endpoint.to_owned()
         );
-        EndpointMetrics { connect: metrics::histogram!(UPSTREAM_CONNECT), healthy }
+        EndpointMetrics {
+            connect: metrics::histogram!(UPSTREAM_CONNECT),
+            healthy,
+        }
     }
 
     /// Records how long a connection took to open.

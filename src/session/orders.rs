@@ -75,7 +75,14 @@ impl Workers {
             let mut from = Some(0);
             while let Some(start) = from {
                 let (reply, page) = oneshot::channel();
-                if inbox.send(Order::List { from: start, limit: PAGE, reply }).is_err() {
+                if inbox
+                    .send(Order::List {
+                        from: start,
+                        limit: PAGE,
+                        reply,
+                    })
+                    .is_err()
+                {
                     break;
                 }
                 let Ok(page) = page.await else { break };
@@ -89,11 +96,18 @@ impl Workers {
     /// Asks these to go.
     pub fn leave(&self, ids: &[SessionId], until: Instant, handshake: Duration) {
         for (worker, inbox) in self.0.iter().enumerate() {
-            let ids: Vec<_> =
-                ids.iter().copied().filter(|id| usize::from(id.worker().0) == worker).collect();
+            let ids: Vec<_> = ids
+                .iter()
+                .copied()
+                .filter(|id| usize::from(id.worker().0) == worker)
+                .collect();
             if !ids.is_empty() {
                 // A worker that has gone holds none of them.
-                let _ = inbox.send(Order::Leave { ids, until, handshake });
+                let _ = inbox.send(Order::Leave {
+                    ids,
+                    until,
+                    handshake,
+                });
             }
         }
     }

@@ -104,6 +104,10 @@ pub struct PhaseView {
 impl PhaseView {
     /// The view before anything serves.
     pub fn starting() -> PhaseView {
-        PhaseView { phase: Phase::Starting, since: Instant::now(), deadline: None }
+        PhaseView {
+            phase: Phase::Starting,
+            since: Instant::now(),
+            deadline: None,
+        }
     }
 }

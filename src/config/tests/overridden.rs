@@ -158,10 +158,11 @@ fn what_a_flag_breaks_is_told_at_the_flag() {
         window: Some(Duration::from_secs(1)),
         ..Overrides::default()
     };
-    let faults = over(LEAST, &window).expect_err("too short");
-    let shown = faults.to_string();
+    over(LEAST, &window).expect("the default margin gives way");
+    let file = format!("{LEAST}[drain]\nmargin = \"2s\"\n");
+    let shown = over(&file, &window).expect_err("too short").to_string();
     assert!(
-        shown.contains("error: --window: the margin of 2s leaves nothing of the window of 1s"),
+        shown.contains("the margin of 2s leaves nothing of the window of 1s"),
         "{shown}"
     );
     let health = flag::bind("0.0.0.0:8080").expect("legal");

@@ -34,10 +34,10 @@ pub(super) enum Chunks {
 
 impl Chunks {
     /// In front of a chunk.
-    pub const START: Self = Self::Size { size: 0, digits: 0 };
+    pub(super) const START: Self = Self::Size { size: 0, digits: 0 };
 
     /// Walks from `at` until the bytes or the chunks end, and says where that is.
-    pub fn walk(&mut self, bytes: &[u8], mut at: usize) -> Result<usize, Violation> {
+    pub(super) fn walk(&mut self, bytes: &[u8], mut at: usize) -> Result<usize, Violation> {
         while at < bytes.len() {
             let byte = bytes[at];
             let refuse = |refusal| Err(Violation::nul(refusal, at));
@@ -63,21 +63,14 @@ impl Chunks {
                     b'\t' | b' '..=b'~' | 0x80.. if len < MAX_EXTENSION => {
                         Self::Extension { size, len: len + 1 }
                     }
-                    // LF is the one byte that hyper takes for an error here.
-                    b'\n' => {
-                        return Err(Violation {
-                            refusal: Refusal::BareLf,
-                            at,
-                            spoil: b'\n',
-                        });
-                    }
                     _ => {
-                        let refusal = Refusal::ChunkExtension;
-                        return Err(Violation {
-                            refusal,
-                            at,
-                            spoil: b'\n',
-                        });
+                        let refusal = match byte {
+                            b'\n' => Refusal::BareLf,
+                            _ => Refusal::ChunkExtension,
+                        };
+                        // LF is the one byte that hyper takes for an error here.
+                        let spoil = b'\n';
+                        return Err(Violation { refusal, at, spoil });
                     }
                 },
                 Self::SizeLf { size } => match byte {

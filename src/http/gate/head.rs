@@ -3,8 +3,9 @@
 use http::header::UPGRADE;
 use http::{Method, Request, Version};
 
+use super::chunks::Chunks;
 use super::lines::Line;
-use super::{Framing, Refusal, Stage, scan};
+use super::{Refusal, Stage, scan};
 
 /// Lengths above this are refused: agents that keep them in signed 64 bits would read another one.
 pub(super) const MAX_LENGTH: u64 = i64::MAX as u64;
@@ -20,7 +21,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    pub fn new(request_line: &Line<'_>) -> Result<Self, Refusal> {
+    pub(super) fn new(request_line: &Line<'_>) -> Result<Self, Refusal> {
         if request_line.start.first().is_some_and(is_space) {
             return Err(Refusal::ObsFold);
         }
@@ -32,7 +33,7 @@ impl Head {
     }
 
     #[inline]
-    pub fn field(&mut self, line: &Line<'_>) -> Result<(), Refusal> {
+    pub(super) fn field(&mut self, line: &Line<'_>) -> Result<(), Refusal> {
         let Some((name, value)) = split(line)? else {
             return Ok(());
         };
@@ -69,15 +70,17 @@ impl Head {
         Ok(())
     }
 
-    pub fn framing(&self) -> Framing {
-        if self.chunked {
-            Framing::Chunked
-        } else {
-            Framing::Length(self.content_length.unwrap_or(0))
+    /// The stage behind the empty line that ends the head.
+    pub(super) fn end(&self) -> Stage {
+        match self.content_length {
+            _ if self.chunked => Stage::Chunks(Chunks::START),
+            None => self.behind_message(),
+            Some(length) => Stage::Body(length),
         }
     }
 
-    pub fn behind_message(&self) -> Stage {
+    /// The stage behind the body or its trailers.
+    pub(super) fn behind_message(&self) -> Stage {
         if self.opens {
             Stage::Open
         } else {
@@ -189,25 +192,4 @@ fn trim(mut value: &[u8]) -> &[u8] {
         value = rest;
     }
     value
-}
-
-/// RFC 9110 5.6.2.
-#[inline(always)]
-fn is_token(byte: u8) -> bool {
-    const TOKEN: [bool; 256] = {
-        let mut table = [false; 256];
-        let mut byte = 0;
-        while byte < 256 {
-            table[byte] = (byte as u8).is_ascii_alphanumeric();
-            byte += 1;
-        }
-        let others = b"!#$%&'*+-.^_`|~";
-        let mut at = 0;
-        while at < others.len() {
-            table[others[at] as usize] = true;
-            at += 1;
-        }
-        table
-    };
-    TOKEN[usize::from(byte)]
 }

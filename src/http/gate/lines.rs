@@ -1,5 +1,7 @@
 //! CRLF lines out of reads that may cut them anywhere.
 
+use std::mem;
+
 use super::{Refusal, Violation, scan};
 
 /// How many bytes of a line's beginning are looked at. The framing fields fit in with room to spare,
@@ -19,8 +21,17 @@ pub(super) struct Line<'a> {
     pub long: bool,
 }
 
-impl Line<'_> {
-    pub fn is_empty(&self) -> bool {
+impl<'a> Line<'a> {
+    #[inline(always)]
+    fn whole(text: &'a [u8]) -> Self {
+        Self {
+            start: &text[..text.len().min(LOOKED_AT)],
+            end: &text[text.len().saturating_sub(VERSION)..],
+            long: text.len() > LOOKED_AT,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
         self.start.is_empty()
     }
 }
@@ -39,7 +50,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             start: [0; LOOKED_AT],
             filled: 0,
@@ -50,77 +61,75 @@ impl Lines {
     }
 
     /// Whether no byte of a line has been read, but for the CR of an empty one.
-    pub fn at_start(&self) -> bool {
+    pub(super) fn at_start(&self) -> bool {
         self.filled == 0
     }
 
     /// The line that ends in `bytes[at..]` and where the next one begins; `None` if it does not end
-    /// there, in which case all of it has been kept. [`Lines::forget`] makes ready for the next.
-    #[inline]
-    pub fn next<'a>(
+    /// there, in which case all of it has been kept.
+    #[inline(always)]
+    pub(super) fn next<'a>(
+        &'a mut self,
+        bytes: &'a [u8],
+        at: usize,
+    ) -> Result<Option<(Line<'a>, usize)>, Violation> {
+        if self.filled > 0 || self.cr {
+            return self.next_of_cut(bytes, at);
+        }
+        let rest = &bytes[at..];
+        let Some(len) = scan::control(rest) else {
+            self.keep(rest);
+            return Ok(None);
+        };
+        match rest[len..] {
+            [b'\r', b'\n', ..] => Ok(Some((Line::whole(&rest[..len]), at + len + 2))),
+            [b'\r', _, ..] => Err(Violation::nul(Refusal::BareCr, at + len + 1)),
+            [b'\r'] => {
+                self.keep(&rest[..len]);
+                self.cr = true;
+                Ok(None)
+            }
+            [b'\n', ..] => Err(Violation::nul(Refusal::BareLf, at + len)),
+            _ => Err(Violation::nul(Refusal::Control, at + len)),
+        }
+    }
+
+    /// [`Lines::next`] for a line whose beginning came with an earlier read.
+    #[cold]
+    fn next_of_cut<'a>(
         &'a mut self,
         bytes: &'a [u8],
         at: usize,
     ) -> Result<Option<(Line<'a>, usize)>, Violation> {
         let rest = &bytes[at..];
-        // A CR that ended the last read is behind the line's last byte already.
-        let text = if self.cr {
-            0
-        } else {
-            scan::control(rest).unwrap_or(rest.len())
-        };
-        let lf = if self.cr {
-            0
-        } else {
-            match rest.get(text) {
-                Some(b'\r') => text + 1,
-                Some(b'\n') => return Err(Violation::nul(Refusal::BareLf, at + text)),
-                Some(_) => return Err(Violation::nul(Refusal::Nul, at + text)),
-                None => {
-                    self.keep(rest);
-                    return Ok(None);
-                }
-            }
-        };
-        let (text, cut) = (&rest[..text], self.filled > 0);
-        match rest.get(lf) {
-            Some(b'\n') => {
-                let line = if cut {
-                    self.keep(text);
-                    self.kept()
-                } else {
-                    Line {
-                        start: &text[..text.len().min(LOOKED_AT)],
-                        end: &text[text.len().saturating_sub(VERSION)..],
-                        long: text.len() > LOOKED_AT,
+        if !self.cr {
+            let len = scan::control(rest).unwrap_or(rest.len());
+            self.keep(&rest[..len]);
+            return match rest.get(len) {
+                None => Ok(None),
+                Some(b'\r') => {
+                    self.cr = true;
+                    if len + 1 == rest.len() {
+                        Ok(None)
+                    } else {
+                        self.next_of_cut(bytes, at + len + 1)
                     }
-                };
-                Ok(Some((line, at + lf + 1)))
-            }
-            Some(_) => Err(Violation::nul(Refusal::BareCr, at + lf)),
-            None => {
-                self.keep(text);
-                self.cr = true;
-                Ok(None)
-            }
+                }
+                Some(b'\n') => Err(Violation::nul(Refusal::BareLf, at + len)),
+                Some(_) => Err(Violation::nul(Refusal::Control, at + len)),
+            };
         }
-    }
-
-    /// Makes ready for the next line.
-    #[inline]
-    pub fn forget(&mut self) {
-        self.filled = 0;
-        self.long = false;
+        if rest.first() != Some(&b'\n') {
+            return Err(Violation::nul(Refusal::BareCr, at));
+        }
+        let len = usize::from(mem::take(&mut self.filled));
         self.cr = false;
-    }
-
-    fn kept(&self) -> Line<'_> {
-        let start = &self.start[..usize::from(self.filled)];
-        Line {
-            start,
-            end: &self.end[VERSION - start.len().min(VERSION)..],
-            long: self.long,
-        }
+        let line = Line {
+            start: &self.start[..len],
+            end: &self.end[VERSION - len.min(VERSION)..],
+            long: mem::take(&mut self.long),
+        };
+        Ok(Some((line, at + 1)))
     }
 
     #[cold]
@@ -129,7 +138,7 @@ impl Lines {
         let taken = text.len().min(LOOKED_AT - filled);
         self.start[filled..filled + taken].copy_from_slice(&text[..taken]);
         // At most LOOKED_AT.
-        self.filled = (filled + taken) as u8;
+        self.filled = u8::try_from(filled + taken).unwrap_or(u8::MAX);
         self.long |= taken < text.len();
 
         let tail = &text[text.len().saturating_sub(VERSION)..];

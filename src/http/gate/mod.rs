@@ -21,7 +21,7 @@ pub use self::head::opens;
 
 use self::chunks::Chunks;
 use self::head::Head;
-use self::lines::{Line, Lines};
+use self::lines::Lines;
 
 /// Ends whatever head or trailers were refused. hyper does not parse an incomplete head again until
 /// it has seen an end of one, and the byte that was spoiled may have been that.
@@ -36,16 +36,16 @@ pub enum Refusal {
     /// A CR stands where no LF follows it.
     #[error("CR without LF")]
     BareCr,
-    /// A NUL in a head or in trailers.
-    #[error("NUL byte")]
-    Nul,
+    /// A control character other than TAB in a head or in trailers, NUL among them.
+    #[error("control character")]
+    Control,
     /// A line begins with whitespace (RFC 9112 5.2, and 2.2 for the first one).
     #[error("folded field line")]
     ObsFold,
     /// Whitespace between a field's name and its colon (RFC 9112 5.1).
     #[error("whitespace before the colon of a field")]
     SpaceBeforeColon,
-    /// A field line without a name, with a name that is no token, or without a colon.
+    /// A field line without a name or without a colon. Whether a name is a token is left to hyper.
     #[error("malformed field name")]
     FieldName,
     /// A name that some agents take for Content-Length or Transfer-Encoding: `_` in place of `-`.
@@ -102,13 +102,6 @@ impl Violation {
             spoil: 0,
         }
     }
-}
-
-/// How the rest of a message is framed, told by its head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
-    Length(u64),
-    Chunked,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,15 +180,38 @@ impl Gate {
         let mut at = 0;
         while at < bytes.len() {
             match &mut self.stage {
-                Stage::RequestLine | Stage::Fields | Stage::Trailers => {
+                Stage::Fields => {
                     let Some((line, next)) = self.lines.next(bytes, at)? else {
                         return Ok(());
                     };
-                    // The violation of a whole line stands at its LF.
-                    self.stage = end_line(self.stage, &mut self.head, &line)
-                        .map_err(|refusal| Violation::nul(refusal, next - 1))?;
-                    self.lines.forget();
                     at = next;
+                    if line.is_empty() {
+                        self.stage = self.head.end();
+                    } else {
+                        self.head
+                            .field(&line)
+                            .map_err(|refusal| at_line_end(refusal, next))?;
+                    }
+                }
+                Stage::RequestLine | Stage::Trailers => {
+                    let Some((line, next)) = self.lines.next(bytes, at)? else {
+                        return Ok(());
+                    };
+                    at = next;
+                    let begins = self.stage == Stage::RequestLine;
+                    match (begins, line.is_empty()) {
+                        // RFC 9112 2.2: empty lines in front of a request line are ignored.
+                        (true, true) => {}
+                        (true, false) => {
+                            self.head =
+                                Head::new(&line).map_err(|refusal| at_line_end(refusal, next))?;
+                            self.stage = Stage::Fields;
+                        }
+                        (false, true) => self.stage = self.head.behind_message(),
+                        (false, false) => {
+                            head::trailer(&line).map_err(|refusal| at_line_end(refusal, next))?;
+                        }
+                    }
                 }
                 Stage::Body(left) => {
                     at += step_over(left, bytes.len() - at);
@@ -216,24 +232,9 @@ impl Gate {
     }
 }
 
-/// The stage that a complete line leads to.
-fn end_line(stage: Stage, head: &mut Head, line: &Line<'_>) -> Result<Stage, Refusal> {
-    match stage {
-        // RFC 9112 2.2: empty lines in front of a request line are ignored.
-        Stage::RequestLine if line.is_empty() => Ok(stage),
-        Stage::RequestLine => {
-            *head = Head::new(line)?;
-            Ok(Stage::Fields)
-        }
-        Stage::Trailers if line.is_empty() => Ok(head.behind_message()),
-        Stage::Trailers => head::trailer(line).map(|()| stage),
-        _ if line.is_empty() => Ok(match head.framing() {
-            Framing::Length(0) => head.behind_message(),
-            Framing::Length(len) => Stage::Body(len),
-            Framing::Chunked => Stage::Chunks(Chunks::START),
-        }),
-        _ => head.field(line).map(|()| stage),
-    }
+/// The violation of a whole line stands at its LF; the next line begins at `next`.
+fn at_line_end(refusal: Refusal, next: usize) -> Violation {
+    Violation::nul(refusal, next - 1)
 }
 
 /// Takes from `left` what of it stands in `here` bytes, and says how much that was.

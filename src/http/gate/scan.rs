@@ -49,5 +49,9 @@ pub(super) fn control(bytes: &[u8]) -> Option<usize> {
 #[inline]
 pub(super) fn name_end(bytes: &[u8]) -> Option<usize> {
     let ends = |byte| byte <= b' ' || byte == b':';
-    find(bytes, |word| below(word, b' ' + 1) | equal(word, b':'), ends)
+    find(
+        bytes,
+        |word| below(word, b' ' + 1) | equal(word, b':'),
+        ends,
+    )
 }

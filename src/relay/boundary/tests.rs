@@ -73,6 +73,8 @@ impl Oracle {
                 return seen;
             };
             let Some((header, len)) = parsed else {
+                // A Close is known by its first byte, before there is a header to parse.
+                seen.close = seen.close.or((stream[at] == 0x88).then_some(at));
                 seen.partial = true;
                 return seen;
             };

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::super::END;
-use super::{BAD_BODIES, BAD_HEADS, CHUNKED, Gate, Refusal};
+use super::{BAD_BODIES, BAD_HEADS, CHUNKED, Gate, LEFT_TO_HYPER, Refusal, entries, unmarked};
 
 /// How reads cut the client's bytes.
 #[derive(Clone, Copy, Debug)]
@@ -155,8 +155,8 @@ fn all_reads(len: usize) -> impl Iterator<Item = Reads> {
 
 #[tokio::test]
 async fn a_refused_head_is_answered_400_and_never_served() {
-    for (text, why) in BAD_HEADS {
-        let bytes = text.replacen('$', "", 1).into_bytes();
+    for (text, why) in entries(BAD_HEADS) {
+        let bytes = unmarked(text).into_bytes();
         for reads in all_reads(bytes.len()) {
             let course = serve(&bytes, reads, true, false).await;
             assert_eq!(course.served, [], "{text:?} {why:?} {reads:?}");
@@ -173,9 +173,24 @@ async fn a_refused_head_is_answered_400_and_never_served() {
 }
 
 #[tokio::test]
+async fn what_is_left_to_hyper_is_answered_400_and_never_served() {
+    for text in LEFT_TO_HYPER {
+        assert_eq!(super::admit(text.as_bytes(), &[]).1, None, "{text:?}");
+        for reads in all_reads(text.len()) {
+            let course = serve(text.as_bytes(), reads, true, true).await;
+            assert_eq!(course.served, [], "{text:?} {reads:?}");
+            assert!(
+                course.answer.starts_with("HTTP/1.1 400 "),
+                "{text:?} {reads:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_refused_head_behind_a_good_request_leaves_that_one_alone() {
-    for (text, why) in BAD_HEADS {
-        let bad = text.replacen('$', "", 1);
+    for (text, why) in entries(BAD_HEADS) {
+        let bad = unmarked(text);
         let bytes = format!("GET /good HTTP/1.1\r\nHost: a\r\n\r\n{bad}");
         for reads in [Reads::Whole, Reads::Bytewise] {
             let course = serve(bytes.as_bytes(), reads, true, false).await;
@@ -199,11 +214,8 @@ async fn a_refused_head_behind_a_good_request_leaves_that_one_alone() {
 
 #[tokio::test]
 async fn a_refused_chunk_fails_the_body_and_nothing_behind_it_is_served() {
-    for (text, why) in BAD_BODIES {
-        let bytes = format!(
-            "{CHUNKED}{}GET /smuggled HTTP/1.1\r\n\r\n",
-            text.replacen('$', "", 1)
-        );
+    for (text, why) in entries(BAD_BODIES) {
+        let bytes = format!("{CHUNKED}{}GET /smuggled HTTP/1.1\r\n\r\n", unmarked(text));
         for reads in all_reads(bytes.len()) {
             let course = serve(bytes.as_bytes(), reads, true, false).await;
             assert_eq!(
@@ -220,14 +232,14 @@ async fn a_refused_chunk_fails_the_body_and_nothing_behind_it_is_served() {
 #[tokio::test]
 async fn hyper_alone_serves_what_the_gate_refuses() {
     let mut alone = Vec::new();
-    for (text, why) in BAD_HEADS {
-        let bytes = text.replacen('$', "", 1).into_bytes();
+    for (text, why) in entries(BAD_HEADS) {
+        let bytes = unmarked(text).into_bytes();
         if !serve(&bytes, Reads::Whole, false, true)
             .await
             .served
             .is_empty()
         {
-            alone.push(*why);
+            alone.push(why);
         }
     }
     for why in [

@@ -1,0 +1,112 @@
+//! What goes over a session: 64-byte messages, bare or in WebSocket frames.
+
+use crate::Result;
+
+/// The bytes of a message, in either protocol.
+pub(crate) const PAYLOAD: usize = PAYLOAD_LEN as usize;
+/// The same, as a frame's header has it.
+const PAYLOAD_LEN: u8 = 64;
+/// A header of two bytes and a mask.
+const MASKED: usize = 2 + 4 + PAYLOAD;
+/// A header of two bytes.
+const UNMASKED: usize = 2 + PAYLOAD;
+const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+/// A final frame with binary data, RFC 6455 section 5.2.
+const BINARY: u8 = 0x82;
+
+/// What is spoken through the subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Protocol {
+    /// The payload alone.
+    Tcp,
+    /// An HTTP upgrade, then one frame a message: masked towards the agent, bare towards the client.
+    WebSocket,
+}
+
+// The example of RFC 6455 section 1.3, so that nothing has to be hashed here.
+const UPGRADE: &[u8] =
+    b"GET /bench HTTP/1.1\r\nHost: agent\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+pub(crate) const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+impl Protocol {
+    /// As it is shown.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::WebSocket => "websocket",
+        }
+    }
+
+    /// What the client sends before its first message; empty if nothing.
+    pub(crate) fn greeting(self) -> &'static [u8] {
+        match self {
+            Self::Tcp => b"",
+            Self::WebSocket => UPGRADE,
+        }
+    }
+
+    /// The length of a message on its way to the agent.
+    pub(crate) fn request_len(self) -> usize {
+        match self {
+            Self::Tcp => PAYLOAD,
+            Self::WebSocket => MASKED,
+        }
+    }
+
+    /// The length of a message on its way to the client.
+    pub(crate) fn answer_len(self) -> usize {
+        match self {
+            Self::Tcp => PAYLOAD,
+            Self::WebSocket => UNMASKED,
+        }
+    }
+
+    /// Puts the message with these contents into `out` as the client sends it.
+    pub(crate) fn request(self, payload: &[u8; PAYLOAD], out: &mut Vec<u8>) {
+        out.clear();
+        match self {
+            Self::Tcp => out.extend_from_slice(payload),
+            Self::WebSocket => {
+                out.extend_from_slice(&[BINARY, 0x80 | PAYLOAD_LEN]);
+                out.extend_from_slice(&MASK);
+                out.extend(
+                    payload
+                        .iter()
+                        .zip(MASK.iter().cycle())
+                        .map(|(byte, mask)| byte ^ mask),
+                );
+            }
+        }
+    }
+
+    /// Puts the agent's echo of one whole request into `out`.
+    pub(crate) fn echo(self, request: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        match self {
+            Self::Tcp => out.extend_from_slice(request),
+            Self::WebSocket => {
+                if request[..2] != [BINARY, 0x80 | PAYLOAD_LEN] || request[2..6] != MASK {
+                    return Err("the agent got a frame that no client sent".into());
+                }
+                out.extend_from_slice(&[BINARY, PAYLOAD_LEN]);
+                out.extend(
+                    request[6..]
+                        .iter()
+                        .zip(MASK.iter().cycle())
+                        .map(|(byte, mask)| byte ^ mask),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `answer` is the echo of this payload.
+    pub(crate) fn is_echo(self, answer: &[u8], payload: &[u8; PAYLOAD]) -> bool {
+        match self {
+            Self::Tcp => answer == payload,
+            Self::WebSocket => answer[..2] == [BINARY, PAYLOAD_LEN] && answer[2..] == *payload,
+        }
+    }
+}
