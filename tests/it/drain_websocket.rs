@@ -115,6 +115,7 @@ impl Session {
             (vec![], End::Fin),
             "nothing comes behind the Close"
         );
+        self.client.finish().await;
         assert_eq!(self.proxy.exit_within(10).await.code, Some(0));
     }
 }

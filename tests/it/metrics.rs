@@ -199,6 +199,7 @@ async fn each_kind_is_counted_as_what_it_is() {
 
     socket.send(Frame::close(1000).masked()).await.unwrap();
     within(10, "the end of the WebSocket", socket.rest()).await;
+    socket.finish().await;
     line.finish().await;
     within(10, "the end of the TCP session", line.rest()).await;
     for events in [subscription, generation] {
