@@ -96,6 +96,12 @@ impl Session {
         assert!(!close.masked && close.last);
     }
 
+    /// That the agent, which could still lose what the client says, has not been told first.
+    async fn agent_is_not_asked_yet(&mut self) {
+        let silent = self.agent.stays_silent(Duration::from_millis(100)).await;
+        assert!(silent, "the agent was asked to go before the client");
+    }
+
     /// The agent's Close, answered, and then the end of everything in order.
     async fn ends_in_order(mut self, code: u16) {
         let close = self.agent_hears().await.expect("a Close at the agent");
@@ -167,6 +173,7 @@ async fn a_message_to_the_client_that_has_begun_ends_before_the_close() {
         session.client.stays_silent(nothing).await,
         "a Close inside a message"
     );
+    session.agent_is_not_asked_yet().await;
     session
         .says_to_client(Frame::new(CONTINUATION, "parts"))
         .await;
@@ -200,6 +207,7 @@ async fn half_a_frame_to_the_client_is_completed_before_the_close() {
             .stays_silent(Duration::from_millis(500))
             .await
     );
+    session.agent_is_not_asked_yet().await;
     session.agent.send(second).await.unwrap();
     assert_eq!(session.client_hears().await, Some(large));
     session.client_is_asked_to_go(1012).await;
