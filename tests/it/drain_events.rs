@@ -69,7 +69,7 @@ async fn a_subscription_is_not_ended_inside_an_event() {
         .send("f\r\nid: 0\ndata: a\n\n\r\n")
         .await
         .unwrap();
-    agent_side.send("c\r\nid: 1\ndata: b\r\n").await.unwrap();
+    agent_side.send("d\r\nid: 1\ndata: b\r\n").await.unwrap();
     within(10, "half an event", client.until(b"data: b\r\n"))
         .await
         .unwrap();

@@ -589,17 +589,17 @@ impl Faults {
     }
 
     fn in_pace(&mut self, felt: &Felt, begun: Instant) {
+        let since = |at: Instant| at - begun;
         let closes = felt
             .websockets
             .iter()
             .filter_map(|s| s.client.side.close.map(|c| c.at));
         let ends = felt.tcp.iter().filter_map(|s| s.client.side.ended_at);
         let events = felt.events.iter().filter_map(|events| events.ended_at);
-        let mut gone: Vec<Duration> = closes
-            .chain(ends)
-            .chain(events)
-            .map(|at| at - begun)
-            .collect();
+        let websockets: Vec<Duration> = closes.map(since).collect();
+        let tcp: Vec<Duration> = ends.map(since).collect();
+        let streams: Vec<Duration> = events.map(since).collect();
+        let mut gone = [&websockets[..], &tcp, &streams].concat();
         gone.sort();
         let (first, last) = (gone[0], gone[gone.len() - 1]);
         let tenths = (last - first).as_secs_f64() * 10.0;
@@ -611,6 +611,18 @@ impl Faults {
                 .count()
         });
         let most = most.max().unwrap_or(0) as f64;
+        for (kind, gone) in [("websocket", websockets), ("tcp", tcp), ("sse", streams)] {
+            let worst = gone.iter().max_by_key(|&&from| {
+                gone.iter()
+                    .filter(|&&at| at >= from && at < from + tenth)
+                    .count()
+            });
+            println!(
+                "{kind}: {} closings, the most from {:.1?} on",
+                gone.len(),
+                worst.copied().unwrap_or_default()
+            );
+        }
         println!(
             "{} closings from {first:.1?} to {last:.1?}, {mean:.2} in 100 ms on average, {most} at most",
             gone.len()

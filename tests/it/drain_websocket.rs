@@ -96,6 +96,40 @@ impl Session {
         assert!(!close.masked && close.last);
     }
 
+    /// Each side's Close, whoever is asked first, answered at once, and the end of everything in
+    /// order.
+    async fn both_leave_in_order(mut self, code: u16) {
+        let (client, agent) = (&mut self.client, &mut self.agent);
+        let at_client = async {
+            let close = Frame::read(client).await.expect("a Close at the client");
+            assert_eq!(
+                (close.close_code(), close.masked),
+                (Some(code), false),
+                "{close:?}"
+            );
+            client.send(Frame::close(code).masked()).await.unwrap();
+            let end = client.rest().await;
+            client.finish().await;
+            end
+        };
+        let at_agent = async {
+            let close = Frame::read(agent).await.expect("a Close at the agent");
+            assert_eq!(
+                (close.close_code(), close.masked),
+                (Some(code), true),
+                "{close:?}"
+            );
+            agent.send(Frame::close(code).plain()).await.unwrap();
+            agent.finish().await;
+            agent.rest().await
+        };
+        let both = async { tokio::join!(at_client, at_agent) };
+        let in_order = || (vec![], End::Fin);
+        assert_eq!(within(20, "the ends", both).await, (in_order(), in_order()));
+        let exit = self.proxy.exit_within(10).await;
+        assert_eq!(exit.code, Some(0));
+    }
+
     /// The agent's Close, answered, and then the end of everything in order.
     async fn ends_in_order(mut self, code: u16) {
         let close = self.agent_hears().await.expect("a Close at the agent");
@@ -115,6 +149,7 @@ impl Session {
             (vec![], End::Fin),
             "nothing comes behind the Close"
         );
+        self.client.finish().await;
         assert_eq!(self.proxy.exit_within(10).await.code, Some(0));
     }
 }
@@ -169,13 +204,7 @@ async fn a_message_to_the_client_that_has_begun_ends_before_the_close() {
     session
         .says_to_client(Frame::new(CONTINUATION, "parts"))
         .await;
-    session.client_is_asked_to_go(1012).await;
-    session
-        .client
-        .send(Frame::close(1012).masked())
-        .await
-        .unwrap();
-    session.ends_in_order(1012).await;
+    session.both_leave_in_order(1012).await;
 }
 
 #[tokio::test]
@@ -201,13 +230,7 @@ async fn half_a_frame_to_the_client_is_completed_before_the_close() {
     );
     session.agent.send(second).await.unwrap();
     assert_eq!(session.client_hears().await, Some(large));
-    session.client_is_asked_to_go(1012).await;
-    session
-        .client
-        .send(Frame::close(1012).masked())
-        .await
-        .unwrap();
-    session.ends_in_order(1012).await;
+    session.both_leave_in_order(1012).await;
 }
 
 #[tokio::test]

@@ -138,7 +138,9 @@ async fn a_configured_limit_refuses_politely_above_it() {
         (vec![], End::Fin)
     );
     inside.pop().unwrap().finish().await;
-    let gone = |scrape: &crate::harness::metrics::Scrape| scrape.open("tcp") == 2.0;
+    let gone = |scrape: &crate::harness::metrics::Scrape| {
+        scrape.sum("lameduck_connections_open", &[]) == 2.0
+    };
     proxy.metrics_until("the third to have gone", gone).await;
     session(proxy.addr("raw"), "fifth").await;
 }
@@ -323,8 +325,8 @@ async fn an_agent_that_is_not_there_yet_is_told_and_then_found() {
     assert_eq!(proxy.ask_health("/livez").await.unwrap().status, 200);
     let scrape = proxy.scrape().await.unwrap();
     assert_eq!(scrape.sum("lameduck_upstream_healthy", &[]), 0.0);
-    let failed = [("kind", "tcp"), ("outcome", "failed")];
-    assert_eq!(scrape.sum("lameduck_sessions_ended_total", &failed), 1.0);
+    let refused = [("listener", "raw"), ("reason", "upstream")];
+    assert_eq!(scrape.sum("lameduck_sessions_refused_total", &refused), 1.0);
 
     let _web = HttpAgent::at(web_port);
     let raw = TcpAgent::at(raw_port);

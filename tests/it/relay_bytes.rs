@@ -357,15 +357,22 @@ async fn every_byte_arrives_whatever_the_stalls_and_ends() {
 /// The two ends of one session through the proxy, in the test's own hands.
 async fn session() -> (Proxy, Agent, Wire, Wire) {
     let (told, mut wires) = mpsc::unbounded_channel();
-    let agent = Agent::scripted(move |_, wire| {
-        let _ = told.send(wire);
-        std::future::ready(())
+    let agent = Agent::scripted(move |_, mut wire| {
+        let told = told.clone();
+        async move {
+            // A connection without a byte is a probe of the proxy's own.
+            if wire.more().await {
+                let _ = told.send(wire);
+            }
+        }
     });
     let proxy = Proxy::tcp(agent.addr).start().await;
-    let client = Wire::connect(proxy.addr("raw")).await.unwrap();
-    let at_agent = within(10, "the connection at the agent", wires.recv())
+    let mut client = Wire::connect(proxy.addr("raw")).await.unwrap();
+    client.send("hello").await.unwrap();
+    let mut at_agent = within(10, "the connection at the agent", wires.recv())
         .await
         .unwrap();
+    within(10, "a word", at_agent.exactly(5)).await.unwrap();
     (proxy, agent, client, at_agent)
 }
 
