@@ -24,8 +24,10 @@ pub(super) enum Stay {
     Asked {
         /// Since when.
         since: Micros,
-        /// After this moment the close handshake would not fit any more.
+        /// When it is told without a good moment: what is left fits the close handshake.
         last_chance: Micros,
+        /// The longest that its close handshake may take, in microseconds.
+        handshake: u64,
         /// When it is cut.
         until: Micros,
     },
@@ -42,25 +44,36 @@ impl Relayed {
     /// Asks the session to go: until `until` in all, with `handshake` microseconds of it kept for
     /// the close handshake. Being asked again can only shorten it.
     pub(super) fn ask(&mut self, until: Micros, handshake: u64, now: Micros) {
-        let last_chance = Micros(until.0.saturating_sub(handshake));
+        let last_chance = self.last_chance(until, handshake, now);
         match &mut self.stay {
             Stay::Staying => {
                 self.stay = Stay::Asked {
                     since: now,
                     last_chance,
+                    handshake,
                     until,
                 }
             }
             Stay::Asked {
                 last_chance: before,
+                handshake: longest,
                 until: limit,
                 ..
             } => {
                 *before = last_chance.min(*before);
+                *longest = handshake.min(*longest);
                 *limit = until.min(*limit);
             }
             Stay::Leaving { until: limit, .. } => *limit = until.min(*limit),
         }
+    }
+
+    /// The last chances of those that find no moment are spread over the second half of the time
+    /// that is left, by the golden ratio, so that they do not all go at once.
+    fn last_chance(&self, until: Micros, handshake: u64, now: Micros) -> Micros {
+        let left = until.0.saturating_sub(handshake).saturating_sub(now.0);
+        let spread = (u64::from(self.turn.wrapping_mul(0x9E37_79B9)) * (left / 2)) >> 32;
+        Micros(now.0 + left - spread)
     }
 
     /// Looks whether the moment has come, or the time is over; called every few milliseconds while
@@ -135,11 +148,15 @@ impl Relayed {
 
     fn start_leaving(&mut self, first: First, now: Micros) {
         if let Stay::Asked {
-            last_chance, until, ..
+            handshake, until, ..
         } = self.stay
         {
-            let handshake = until.since(last_chance);
-            let until = until.min(Micros(now.0 + handshake));
+            // A Close asks for an answer, and so much time is enough for one. A FIN asks for
+            // nothing: the other side may have much to say, and has the time that there is.
+            let until = match self.speech {
+                Speech::Websocket { .. } => until.min(Micros(now.0 + handshake)),
+                Speech::Bytes => until,
+            };
             self.stay = Stay::Leaving { first, until };
         }
     }
