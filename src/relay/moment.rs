@@ -47,6 +47,9 @@ const ONE_WAY: u64 = 16;
 /// How long a first answer may take, in microseconds: a model may think for that long.
 const FIRST_ANSWER: u64 = 30_000_000;
 
+/// The same for raw bytes, in microseconds: of many protocols it is not even known that they answer.
+const FIRST_BYTES: u64 = 5_000_000;
+
 /// Raw bytes that come more often than this, in microseconds, are taken for a transfer.
 const TRANSFER: u32 = 40_000;
 
@@ -89,7 +92,8 @@ fn behind_an_answer(traffic: &Traffic, c: Circumstances) -> bool {
         }
         // An answer is due, unless it has been for so long that there will be none.
         let usual = match agent.messages {
-            0 => FIRST_ANSWER,
+            0 if c.boundaries => FIRST_ANSWER,
+            0 => FIRST_BYTES,
             _ => PATIENCE.max(u64::from(traffic.answer) * 8),
         };
         return c.now.since(client.last) > usual.max(u64::from(client.gap) * 3);
@@ -119,6 +123,18 @@ fn between_beats(traffic: &Traffic, c: Circumstances) -> Option<First> {
         First::Agent
     };
     (c.waited >= PATIENCE).then_some(first)
+}
+
+/// Whether raw bytes have come to a pause in both directions.
+pub(super) fn is_quiet(traffic: &Traffic, now: Micros) -> bool {
+    let c = Circumstances {
+        now,
+        round_trip: 0,
+        boundaries: false,
+        waited: 0,
+        last_chance: false,
+    };
+    settled(traffic, c)
 }
 
 /// How long nobody may speak for nothing to be lost: the way there and back, and the reaction.

@@ -297,6 +297,11 @@ impl Relayed {
         words.readable = !words.ended;
     }
 
+    /// A half of which the kernel says that it was reset, though its end was read before.
+    pub(super) fn note_reset(&mut self, side: usize) {
+        self.dead[side] = true;
+    }
+
     /// The source of `way` was reset; the other side is told as a reset tells it.
     fn reset_by(&mut self, way: Direction) -> Outcome {
         if let Some(outcome) = self.reset_while_leaving(way) {

@@ -56,6 +56,11 @@ impl Plan {
     fn both(seed: u64) -> [Plan; 2] {
         let mut random = Rng::with_seed(seed);
         let waits = random.u8(..2);
+        // Small pieces with a stall behind every eighth would take minutes for the longest streams.
+        const PIECES: u64 = 2_000;
+        let pieces = [1, 2].map(|_| 1_usize << random.u32(6..18));
+        let longest = PIECES * *pieces.iter().min().expect("two of them") as u64;
+        let mut pieces = pieces.into_iter();
         let mut plan = |part, may_wait| Plan {
             part,
             seed: seed ^ part as u64,
@@ -63,13 +68,14 @@ impl Plan {
                 0 => random.u64(..64),
                 1 | 2 => random.u64(..64 * 1024),
                 _ => random.u64(..4 * 1024 * 1024),
-            },
+            }
+            .min(longest),
             ending: match random.u8(..8) {
                 0 => Ending::Reset,
                 1..=3 if may_wait => Ending::HalfCloseAfterTheOther,
                 _ => Ending::HalfClose,
             },
-            largest_piece: 1 << random.u32(6..18),
+            largest_piece: pieces.next().expect("one for each part"),
             stall_one_in: random.u32(8..64),
         };
         // At most one side waits for the other.
