@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use crate::config::Protocol;
+use crate::config::{Goodbye, Protocol};
 use crate::http::{Accepted, Agent, Arrival, Connections, Site};
 use crate::net::Tasks;
 use crate::relay::{Pump, Speech, Tunnel};
@@ -56,6 +56,7 @@ struct Place {
     agent: Rc<Agent>,
     /// None for raw TCP.
     site: Option<Rc<Site>>,
+    goodbye: Rc<Goodbye>,
 }
 
 async fn work(birth: Birth) -> io::Result<()> {
@@ -123,12 +124,13 @@ impl Worker {
             let upstream = upstream.expect("a listener's upstream exists in a valid config");
             let endpoints = Arc::clone(&self.shared.endpoints[i]);
             let agent = Rc::new(Agent::new(upstream, endpoints, self.tasks.clone()));
+            let goodbye = Rc::new(listener.goodbye.clone());
             let site = (listener.protocol == Protocol::Http).then(|| {
                 Rc::new(Site {
                     listener: index,
                     settings: listener.http.clone(),
                     late: config.drain.late_arrivals,
-                    websocket_close_code: listener.websocket_close_code,
+                    goodbye: Rc::clone(&goodbye),
                     agent: Rc::clone(&agent),
                     pump: self.pump.clone(),
                     connections: self.connections.clone(),
@@ -138,7 +140,11 @@ impl Worker {
                     tasks: self.tasks.clone(),
                 })
             });
-            self.places.push(Place { agent, site });
+            self.places.push(Place {
+                agent,
+                site,
+                goodbye,
+            });
         }
     }
 
@@ -173,6 +179,7 @@ impl Worker {
             None => {
                 let way = Way {
                     pump: self.pump.clone(),
+                    goodbye: Rc::clone(&place.goodbye),
                     agent: Rc::clone(&place.agent),
                 };
                 self.tasks.spawn(way.relay(socket, client, connected));
@@ -243,6 +250,7 @@ impl Worker {
 /// The way of a raw TCP connection.
 struct Way {
     pump: Pump,
+    goodbye: Rc<Goodbye>,
     agent: Rc<Agent>,
 }
 
@@ -270,6 +278,7 @@ impl Way {
             to_upstream: Default::default(),
             to_client: Default::default(),
             speech: Speech::Bytes,
+            goodbye: self.goodbye,
             connected,
             counted: None,
             client_addr,

@@ -11,7 +11,9 @@ use super::overrides::Overrides;
 use super::rules;
 use super::schema::{Raw, RawDrain, RawHttp, RawListener, RawUpstream};
 use super::section::{Found, Reader};
-use super::types::{Admin, Config, Drain, Endpoint, Health, Http, Limits, Listener, Log, Upstream};
+use super::types::{
+    Admin, Config, Drain, Endpoint, Goodbye, Health, Http, Limits, Listener, Log, Upstream,
+};
 
 /// A configuration to run with.
 #[derive(Clone, Debug)]
@@ -126,7 +128,11 @@ impl RawListener {
             protocol: self.protocol?.value,
             upstream: self.upstream?.value,
             http: self.http.into_http(),
-            websocket_close_code: self.websocket_close_code.value,
+            goodbye: Goodbye {
+                close_code: self.websocket_close_code.value,
+                close_reason: self.websocket_close_reason.value,
+                close_order: self.close_order.value,
+            },
         })
     }
 }

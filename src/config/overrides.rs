@@ -116,6 +116,8 @@ fn replace_listeners(urls: &[ListenUrl], raw: &mut Raw, reader: &Reader<'_>) {
             own_http: Origin::Default,
             http: raw.http.inherited(),
             websocket_close_code: raw.drain.websocket_close_code.inherited(),
+            websocket_close_reason: raw.drain.websocket_close_reason.inherited(),
+            close_order: raw.drain.close_order.inherited(),
         });
     }
     raw.listeners = Found::by_flag(listeners, FLAG);

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::section::{Found, Origin, Section};
 use super::types::{
-    Endpoint, ExitWhenDrained, Forwarded, LateArrivals, ListenerName, LogFormat, Protocol,
-    Readiness, Stretch, UpstreamName,
+    CloseOrder, Endpoint, ExitWhenDrained, Forwarded, LateArrivals, ListenerName, LogFormat,
+    Protocol, Readiness, Stretch, UpstreamName,
 };
 use super::value::{self, Size};
 
@@ -40,6 +40,8 @@ pub(super) struct RawListener {
     pub(super) own_http: Origin,
     pub(super) http: RawHttp,
     pub(super) websocket_close_code: Found<u16>,
+    pub(super) websocket_close_reason: Found<String>,
+    pub(super) close_order: Found<CloseOrder>,
 }
 
 /// `[http]` and `[listener.http]`.
@@ -75,6 +77,8 @@ pub(super) struct RawDrain {
     pub(super) finish: Found<Duration>,
     pub(super) close_timeout: Found<Duration>,
     pub(super) websocket_close_code: Found<u16>,
+    pub(super) websocket_close_reason: Found<String>,
+    pub(super) close_order: Found<CloseOrder>,
     pub(super) late_arrivals: Found<LateArrivals>,
     pub(super) exit_code_when_cut: Found<u8>,
     pub(super) exit_when_drained: Found<ExitWhenDrained>,
@@ -152,6 +156,18 @@ impl RawListener {
                 "websocket_close_code",
                 value::close_code,
                 &drain.websocket_close_code,
+                "as in [drain]",
+            ),
+            websocket_close_reason: table.read_or(
+                "websocket_close_reason",
+                value::close_reason,
+                &drain.websocket_close_reason,
+                "as in [drain]",
+            ),
+            close_order: table.read_or(
+                "close_order",
+                value::close_order,
+                &drain.close_order,
                 "as in [drain]",
             ),
         }
@@ -264,6 +280,12 @@ impl RawDrain {
             finish: table.read("finish", value::duration, secs(0)),
             close_timeout: table.read("close_timeout", value::positive_duration, secs(5)),
             websocket_close_code: table.read("websocket_close_code", value::close_code, 1012),
+            websocket_close_reason: table.read(
+                "websocket_close_reason",
+                value::close_reason,
+                String::new(),
+            ),
+            close_order: table.read("close_order", value::close_order, CloseOrder::Auto),
             late_arrivals: table.read("late_arrivals", value::late_arrivals, LateArrivals::Refuse),
             exit_code_when_cut: table.read("exit_code_when_cut", value::exit_code, 3),
             exit_when_drained: table.read(

@@ -70,8 +70,30 @@ pub struct Listener {
     pub upstream: UpstreamName,
     /// The HTTP settings in force here: the listener's own over the general ones.
     pub http: Http,
-    /// The status code of a Close that the drain sends.
-    pub websocket_close_code: u16,
+    /// How sessions here are asked to go.
+    pub goodbye: Goodbye,
+}
+
+/// How a session is asked to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Goodbye {
+    /// The status code of a Close (RFC 6455 7.4).
+    pub close_code: u16,
+    /// The reason in a Close: at most 123 bytes of text.
+    pub close_reason: String,
+    /// Who is told first.
+    pub close_order: CloseOrder,
+}
+
+/// Which side of a session is told first that it should go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseOrder {
+    /// By what the session's own traffic tells: the side that speaks unasked.
+    Auto,
+    /// The client: what it still says reaches the agent.
+    Client,
+    /// The agent: what it still says reaches the client.
+    Agent,
 }
 
 /// Settings of an HTTP listener.

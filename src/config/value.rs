@@ -18,12 +18,13 @@ pub(super) use address::{
     endpoint, loopback, parse_endpoint, parse_loopback, parse_socket_address, socket_address,
 };
 pub(super) use choice::{
-    exit_when_drained, forwarded, late_arrivals, log_format, parse_word, protocol, readiness,
+    close_order, exit_when_drained, forwarded, late_arrivals, log_format, parse_word, protocol,
+    readiness,
 };
 pub(super) use number::{
     Size, close_code, connections, exit_code, header_bytes, header_count, parse_workers, workers,
 };
-pub(super) use text::{file, health_path, listener_name, upstream_name, via};
+pub(super) use text::{close_reason, file, health_path, listener_name, upstream_name, via};
 pub(super) use time::{
     duration, parse_positive_duration, positive_duration, show_duration, stretch,
 };

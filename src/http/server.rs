@@ -41,8 +41,8 @@ pub struct Site {
     pub settings: config::Http,
     /// What late arrivals meet.
     pub late: LateArrivals,
-    /// The status code of a Close that a drain sends.
-    pub websocket_close_code: u16,
+    /// How upgraded sessions are asked to go.
+    pub goodbye: Rc<config::Goodbye>,
     /// The agent behind it.
     pub agent: Rc<Agent>,
     /// Where upgraded sessions go on.

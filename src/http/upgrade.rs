@@ -43,12 +43,7 @@ pub(super) fn hand_over(
 
     // Opened before the request ends, so that there is no moment at which neither is counted.
     let (kind, speech) = match is_websocket {
-        true => (
-            Kind::Websocket,
-            Speech::Websocket {
-                close_code: site.websocket_close_code,
-            },
-        ),
+        true => (Kind::Websocket, Speech::Websocket),
         false => (Kind::Tcp, Speech::Bytes),
     };
     let counted = site.ledger.open(site.listener, kind);
@@ -78,6 +73,7 @@ pub(super) fn hand_over(
             to_upstream,
             to_client,
             speech,
+            goodbye: Rc::clone(&site_.goodbye),
             connected,
             counted,
             client_addr,

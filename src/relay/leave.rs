@@ -6,6 +6,7 @@
 //! it says itself is delivered, up to and with its own Close, which tells the second side. Then
 //! both are given a FIN, and it is over. Raw bytes go the same way, with a FIN for a Close.
 
+use crate::config::{CloseOrder, Goodbye};
 use crate::net::sockinfo;
 use crate::session::{Direction, Outcome};
 
@@ -152,7 +153,7 @@ impl Relayed {
         }
         let round_trip = sockinfo::round_trip(&self.halves[Direction::ToUpstream.index()]);
         let round_trip = round_trip.map_or(0, |rtt| u64::try_from(rtt.as_micros()).unwrap_or(0));
-        moment::decide(
+        let first = moment::decide(
             &self.traffic,
             Circumstances {
                 now,
@@ -161,12 +162,17 @@ impl Relayed {
                 waited: now.since(since),
                 last_chance: now >= last_chance,
             },
-        )
+        )?;
+        Some(match self.goodbye.close_order {
+            CloseOrder::Auto => first,
+            CloseOrder::Client => First::Client,
+            CloseOrder::Agent => First::Agent,
+        })
     }
 
     /// Whether the stream's messages can be told apart: a WebSocket whose framing holds.
     fn has_boundaries(&self) -> bool {
-        matches!(self.speech, Speech::Websocket { .. })
+        matches!(self.speech, Speech::Websocket)
             && self.flows.iter().all(|flow| !flow.boundary.is_broken())
     }
 
@@ -195,7 +201,7 @@ impl Relayed {
             // A Close asks for an answer, and so much time is enough for one. A FIN asks for
             // nothing: the other side may have much to say, and has the time that there is.
             let until = match self.speech {
-                Speech::Websocket { .. } => until.min(Micros(now.0 + handshake)),
+                Speech::Websocket => until.min(Micros(now.0 + handshake)),
                 Speech::Bytes => until,
             };
             let impatient = Micros(now.0 + handshake);
@@ -306,7 +312,7 @@ impl Relayed {
             return None;
         };
         let went = match self.speech {
-            Speech::Websocket { .. } => self.flow(way).boundary.close_complete(),
+            Speech::Websocket => self.flow(way).boundary.close_complete(),
             Speech::Bytes => self.flow(back(way)).muted,
         };
         self.close_if_between(way);
@@ -344,20 +350,20 @@ impl Relayed {
         match (self.stay, self.speech) {
             (Stay::Staying, _) => "was not asked to go before the deadline",
             (Stay::Asked { .. }, Speech::Bytes) => "was never quiet",
-            (Stay::Asked { .. }, Speech::Websocket { .. }) => "never stood between two messages",
+            (Stay::Asked { .. }, Speech::Websocket) => "never stood between two messages",
             (
                 Stay::Leaving {
                     first: First::Client,
                     ..
                 },
-                Speech::Websocket { .. },
+                Speech::Websocket,
             ) => "the client did not answer the Close",
             (
                 Stay::Leaving {
                     first: First::Agent,
                     ..
                 },
-                Speech::Websocket { .. },
+                Speech::Websocket,
             ) => "the agent did not answer the Close",
             (
                 Stay::Leaving {
@@ -393,10 +399,13 @@ impl Relayed {
 
     fn close_frame(&self, way: Direction) -> Vec<u8> {
         let mut frame = Vec::with_capacity(ROOM);
-        if let Speech::Websocket { close_code } = self.speech {
-            let mask = (way == Direction::ToUpstream).then(masking_key);
-            close_frame(close_code, "", mask, &mut frame);
-        }
+        let mask = (way == Direction::ToUpstream).then(masking_key);
+        let Goodbye {
+            close_code,
+            close_reason,
+            ..
+        } = &*self.goodbye;
+        close_frame(*close_code, close_reason, mask, &mut frame);
         frame
     }
 }

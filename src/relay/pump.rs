@@ -16,13 +16,13 @@ use slab::Slab;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::config::Goodbye;
 use crate::net::watch;
 use crate::session::{
     Connected, Counted, CutSession, Direction, Facts, Holding, Home, Outcome, Page, SessionId,
     WorkerIndex,
 };
 
-use super::half::Half;
 use super::leave::{Stay, Verdict};
 use super::relayed::{CHUNK, Progress, ROOM, Relayed, Speech, Turn};
 use super::traffic::Micros;
@@ -49,6 +49,8 @@ pub struct Tunnel {
     pub to_client: Bytes,
     /// What is spoken.
     pub speech: Speech,
+    /// How it is asked to go.
+    pub goodbye: Rc<Goodbye>,
     /// The connection, as counted.
     pub connected: Connected,
     /// The session, as counted; without it the first byte opens a session of kind `tcp`.
@@ -167,26 +169,20 @@ impl Pump {
     ///
     /// # Errors
     /// When the sockets cannot be watched; the session then counts as failed.
-    pub fn open(&self, tunnel: Tunnel) -> io::Result<()> {
+    pub fn open(&self, mut tunnel: Tunnel) -> io::Result<()> {
         let mut inner = self.0.borrow_mut();
         let inner = &mut *inner;
         let turn = inner.next_turn;
         inner.next_turn = inner.next_turn.wrapping_add(1);
-        let mut session = Relayed::new(
-            [Half::new(tunnel.client), Half::new(tunnel.upstream)],
-            tunnel.speech,
-            tunnel.connected,
-            tunnel.counted,
-            tunnel.client_addr,
-            inner.turn.now(),
-            turn,
-        );
+        let to_upstream = std::mem::take(&mut tunnel.to_upstream);
+        let to_client = std::mem::take(&mut tunnel.to_client);
+        let mut session = Relayed::new(tunnel, inner.turn.now(), turn);
         let entry = inner.sessions.vacant_entry();
         let slot = entry.key();
         session.register(&inner.registry, slot)?;
         inner.turn.with(|turn| {
-            session.take_early(Direction::ToUpstream, &tunnel.to_upstream, turn);
-            session.take_early(Direction::ToClient, &tunnel.to_client, turn);
+            session.take_early(Direction::ToUpstream, &to_upstream, turn);
+            session.take_early(Direction::ToClient, &to_client, turn);
         });
         entry.insert(session);
         Ok(())
@@ -277,7 +273,7 @@ impl Inner {
             bytes: per_way(&|way| session.flows[way.index()].bytes),
             messages: match session.speech {
                 Speech::Bytes => [0; 2],
-                Speech::Websocket { .. } => per_way(&|way| session.traffic.of(way).messages),
+                Speech::Websocket => per_way(&|way| session.traffic.of(way).messages),
             },
             asked: !matches!(session.stay, Stay::Staying),
         }

@@ -2,9 +2,11 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use mio::{Registry, Token};
 
+use crate::config::Goodbye;
 use crate::net::sockinfo;
 use crate::session::{Connected, Counted, Direction, Kind, Outcome};
 
@@ -12,6 +14,7 @@ use super::boundary::{Sender, Walk};
 use super::flow::Flow;
 use super::half::Half;
 use super::leave::Stay;
+use super::pump::Tunnel;
 use super::traffic::{Micros, Traffic};
 
 /// What is spoken in a relayed session.
@@ -19,11 +22,8 @@ use super::traffic::{Micros, Traffic};
 pub enum Speech {
     /// Bytes of which nothing is known.
     Bytes,
-    /// WebSocket frames; a Close of ours bears this code.
-    Websocket {
-        /// The status code (RFC 6455 7.4).
-        close_code: u16,
-    },
+    /// WebSocket frames.
+    Websocket,
 }
 
 /// The most that is read at once, and so the most that a stalled session holds back.
@@ -61,6 +61,8 @@ pub(super) struct Relayed {
     pub(super) traffic: Traffic,
     pub(super) stay: Stay,
     pub(super) speech: Speech,
+    /// How it is asked to go; shared by a listener's sessions.
+    pub(super) goodbye: Rc<Goodbye>,
     pub(super) connected: Connected,
     /// None while a raw connection has not had a byte: it may be a probe.
     pub(super) counted: Option<Counted>,
@@ -83,25 +85,19 @@ pub(super) fn back(way: Direction) -> Direction {
 struct Dead;
 
 impl Relayed {
-    pub(super) fn new(
-        halves: [Half; 2],
-        speech: Speech,
-        connected: Connected,
-        counted: Option<Counted>,
-        client: SocketAddr,
-        began: Micros,
-        turn: u32,
-    ) -> Relayed {
+    /// A session of what is handed over, but for what was read ahead.
+    pub(super) fn new(tunnel: Tunnel, began: Micros, turn: u32) -> Relayed {
         Relayed {
-            halves,
+            halves: [Half::new(tunnel.client), Half::new(tunnel.upstream)],
             flows: [Flow::new(Sender::Client), Flow::new(Sender::Agent)],
             traffic: Traffic::default(),
             stay: Stay::Staying,
-            speech,
-            connected,
-            counted,
+            speech: tunnel.speech,
+            goodbye: tunnel.goodbye,
+            connected: tunnel.connected,
+            counted: tunnel.counted,
             dead: [false; 2],
-            client,
+            client: tunnel.client_addr,
             began,
             turn,
         }
@@ -200,7 +196,7 @@ impl Relayed {
                 messages: 1,
                 ..Walk::default()
             },
-            Speech::Websocket { .. } => flow.boundary.advance(&turn.scratch[..n]),
+            Speech::Websocket => flow.boundary.advance(&turn.scratch[..n]),
         };
         self.traffic.note(way, turn.now, walk.messages);
         match self.stay {
@@ -343,7 +339,7 @@ impl Relayed {
     fn natural_outcome(&self) -> Outcome {
         let polite = match self.speech {
             Speech::Bytes => true,
-            Speech::Websocket { .. } => self.flows.iter().any(|flow| flow.boundary.close_seen()),
+            Speech::Websocket => self.flows.iter().any(|flow| flow.boundary.close_seen()),
         };
         match (self.stay, polite) {
             (Stay::Leaving { .. }, _) => Outcome::Closed,

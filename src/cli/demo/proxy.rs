@@ -9,8 +9,9 @@ use std::time::Duration;
 use super::{Error, loopback};
 use crate::app::{self, App};
 use crate::config::{
-    Admin, Config, Drain, Endpoint, ExitWhenDrained, Forwarded, Health, Http, LateArrivals, Limits,
-    Listener, ListenerName, Log, LogFormat, Protocol, Readiness, Stretch, Upstream, UpstreamName,
+    Admin, CloseOrder, Config, Drain, Endpoint, ExitWhenDrained, Forwarded, Goodbye, Health, Http,
+    LateArrivals, Limits, Listener, ListenerName, Log, LogFormat, Protocol, Readiness, Stretch,
+    Upstream, UpstreamName,
 };
 use crate::drain::{Control, Request, Trigger};
 
@@ -128,7 +129,11 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
         protocol,
         upstream: UpstreamName(name.into()),
         http: http.clone(),
-        websocket_close_code: 1012,
+        goodbye: Goodbye {
+            close_code: 1012,
+            close_reason: "the demo".to_owned(),
+            close_order: CloseOrder::Auto,
+        },
     };
     let upstream = |name: &str, agent: SocketAddr| Upstream {
         name: UpstreamName(name.into()),

@@ -54,7 +54,7 @@ fn the_least_gets_the_defaults() {
     assert_eq!(config.workers, cores);
     let listener = &config.listeners[0];
     assert_eq!(listener.name.to_string(), "chat");
-    assert_eq!(listener.websocket_close_code, 1012);
+    assert_eq!(listener.goodbye.close_code, 1012);
     assert_eq!(listener.http.max_header_bytes, 65536);
     assert_eq!(listener.http.via, None);
     assert_eq!(config.upstreams[0].idle_timeout.as_secs(), 4);
@@ -75,10 +75,10 @@ fn a_listener_has_its_own_over_the_general() {
         panic!("{config:?}")
     };
     assert_eq!(first.http.via.as_deref(), Some("a"));
-    assert_eq!(first.websocket_close_code, 1001);
+    assert_eq!(first.goodbye.close_code, 1001);
     assert_eq!(second.http.via.as_deref(), Some("b"));
     assert_eq!(second.http.max_headers, 50);
-    assert_eq!(second.websocket_close_code, 3000);
+    assert_eq!(second.goodbye.close_code, 3000);
 }
 
 #[test]

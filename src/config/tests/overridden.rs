@@ -106,7 +106,7 @@ fn flags_go_over_the_file() {
     assert_eq!(names(&config), ["http-1"]);
     // What the flag does not say is the file's.
     assert_eq!(config.listeners[0].http.via.as_deref(), Some("a"));
-    assert_eq!(config.listeners[0].websocket_close_code, 1001);
+    assert_eq!(config.listeners[0].goodbye.close_code, 1001);
     assert_eq!(config.upstreams[0].endpoints[0].to_string(), "agent:1");
     assert_eq!(config.drain.window, Duration::from_secs(30));
     assert_eq!(config.health.bind.port(), 2);

@@ -4,7 +4,7 @@ use toml::de::DeValue;
 
 use super::{Show, Wrong, nearest, string};
 use crate::config::types::{
-    ExitWhenDrained, Forwarded, LateArrivals, LogFormat, Protocol, Readiness,
+    CloseOrder, ExitWhenDrained, Forwarded, LateArrivals, LogFormat, Protocol, Readiness,
 };
 
 /// A type that is written as one of a few words.
@@ -43,6 +43,14 @@ impl Choice for LateArrivals {
         ("serve", LateArrivals::Serve),
     ];
     const LATER: &'static [&'static str] = &["forward"];
+}
+
+impl Choice for CloseOrder {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("auto", CloseOrder::Auto),
+        ("client", CloseOrder::Client),
+        ("agent", CloseOrder::Agent),
+    ];
 }
 
 impl Choice for ExitWhenDrained {
@@ -104,6 +112,11 @@ pub(in crate::config) fn readiness(value: &DeValue<'_>) -> Result<Readiness, Wro
 
 /// What a late session meets.
 pub(in crate::config) fn late_arrivals(value: &DeValue<'_>) -> Result<LateArrivals, Wrong> {
+    word(value)
+}
+
+/// Which side is told first.
+pub(in crate::config) fn close_order(value: &DeValue<'_>) -> Result<CloseOrder, Wrong> {
     word(value)
 }
 

@@ -11,6 +11,8 @@ use crate::config::types::{ListenerName, UpstreamName};
 
 /// Names become metric labels: long ones are paid for in every series.
 const LONGEST_NAME: usize = 64;
+/// The most bytes of a reason in a Close.
+const LONGEST_REASON: usize = 123;
 
 fn name(text: &str) -> Result<Arc<str>, Wrong> {
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c);
@@ -63,6 +65,25 @@ pub(in crate::config) fn health_path(value: &DeValue<'_>) -> Result<Option<Strin
         ));
     }
     Ok(Some(text.to_owned()))
+}
+
+/// The reason in a Close: control frames hold 125 bytes, and the code takes two (RFC 6455, section
+/// 5.5).
+pub(in crate::config) fn close_reason(value: &DeValue<'_>) -> Result<String, Wrong> {
+    let text = string(value, "a text", "such as \"scaled in\"")?;
+    if text.len() > LONGEST_REASON {
+        return Err(Wrong::new(
+            format!("the reason has {} bytes", text.len()),
+            format!("write at most {LONGEST_REASON}: a Close holds no more"),
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+impl Show for String {
+    fn show(&self) -> String {
+        format!("{self:?}")
+    }
 }
 
 /// A file to be written.
