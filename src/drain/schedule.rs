@@ -1,7 +1,8 @@
 //! Who is asked to go, and when: quiet sessions first, raw TCP last, the rate even over what is
 //! left of the window. Pure: time and facts in, ids out.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -53,8 +54,9 @@ impl Schedule {
             .map(|f| f.id)
             .collect();
         let mut rest: Vec<_> = facts.iter().filter(new).filter(|f| !in_flight(f)).collect();
-        rest.sort_by_key(|facts| std::cmp::Reverse(rank(facts)));
-        self.waiting = rest.into_iter().map(|facts| facts.id).collect();
+        rest.sort_by_key(|facts| rank(facts));
+        self.waiting = apart(&rest);
+        self.waiting.reverse();
         self.asked.extend(&at_once);
         at_once
     }
@@ -87,6 +89,41 @@ impl Schedule {
     }
 }
 
+/// What comes before everything else in the order: raw TCP goes last, and within the rest who is
+/// quiet goes first.
+fn class(facts: &Facts) -> (bool, bool) {
+    let is_tcp = facts.holding == Holding::Session(Kind::Tcp);
+    (is_tcp, facts.quiet() < QUIET)
+}
+
+/// Keeps the order of the classes, and within each puts the sessions of one client as far apart as
+/// they go: whoever has many loses them one by one.
+fn apart(sorted: &[&Facts]) -> Vec<SessionId> {
+    let mut ids = Vec::with_capacity(sorted.len());
+    for class in sorted.chunk_by(|a, b| class(a) == class(b)) {
+        let mut of_client: HashMap<IpAddr, (usize, usize)> = HashMap::new();
+        for facts in class {
+            of_client.entry(facts.client.ip()).or_default().0 += 1;
+        }
+        let mut places: Vec<_> = class
+            .iter()
+            .enumerate()
+            .map(|(index, facts)| {
+                let (count, seen) = of_client.entry(facts.client.ip()).or_default();
+                *seen += 1;
+                let place = match *count {
+                    1 => (index as f64 + 0.5) / class.len() as f64,
+                    count => (*seen as f64 - 0.5) / count as f64,
+                };
+                (place, facts.id)
+            })
+            .collect();
+        places.sort_by(|a, b| a.0.total_cmp(&b.0));
+        ids.extend(places.into_iter().map(|(_, id)| id));
+    }
+    ids
+}
+
 /// The place in the order: the least goes first.
 fn rank(facts: &Facts) -> (bool, bool, u8, std::cmp::Reverse<Duration>) {
     let kind = match facts.holding {
@@ -95,8 +132,8 @@ fn rank(facts: &Facts) -> (bool, bool, u8, std::cmp::Reverse<Duration>) {
         Holding::Session(Kind::Http | Kind::Grpc) => 2,
         Holding::Session(Kind::Tcp) => 3,
     };
-    let quiet = facts.quiet();
-    (kind == 3, quiet < QUIET, kind, std::cmp::Reverse(quiet))
+    let (is_tcp, is_lively) = class(facts);
+    (is_tcp, is_lively, kind, std::cmp::Reverse(facts.quiet()))
 }
 
 #[cfg(test)]
@@ -169,6 +206,31 @@ mod tests {
         let mut order: Vec<_> = schedule.due(now).iter().map(|id| id.slot()).collect();
         order.reverse();
         assert_eq!(order, [3, 2, 1, 0]);
+    }
+
+    #[test]
+    fn the_sessions_of_one_client_are_asked_apart() {
+        let mut facts: Vec<_> = (0..100)
+            .map(|i| session(i, Kind::Websocket, Duration::ZERO))
+            .collect();
+        for (i, facts) in facts.iter_mut().enumerate() {
+            // Ten sessions of one client, and ninety of clients with one each.
+            let last = if i < 10 { 1 } else { u8::try_from(i).unwrap() };
+            facts.client = ([10, 0, 0, last], 1).into();
+        }
+        let now = Instant::now();
+        let mut schedule = Schedule::new(now, now);
+        schedule.plan(&facts);
+        let mut order = schedule.due(now);
+        order.reverse();
+        let places: Vec<_> = order
+            .iter()
+            .enumerate()
+            .filter(|(_, id)| id.slot() < 10)
+            .map(|(place, _)| place)
+            .collect();
+        let nearest = places.windows(2).map(|pair| pair[1] - pair[0]).min();
+        assert!(nearest >= Some(2), "{places:?}");
     }
 
     #[test]
