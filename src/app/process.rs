@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -40,6 +41,9 @@ pub struct Ended {
     /// The report of the drain; none if there was nothing to drain.
     pub report: Option<Arc<Report>>,
 }
+
+/// How long health and admin go on after the drain: answers that wait for its end are written.
+const LAST_ANSWERS: Duration = Duration::from_millis(50);
 
 /// The exit code for what could not be started.
 const FAILED: u8 = 1;
@@ -225,6 +229,8 @@ impl App {
         });
         // Connections that hold nothing are still there; they end with the workers.
         runtime.block_on(workers.cut());
+        // Who waits for the end at /drained, or scrapes a last time, still gets an answer.
+        runtime.block_on(tokio::time::sleep(LAST_ANSWERS));
         stop.cancel();
         for thread in threads.into_iter().chain([health_thread]) {
             if let Ok(Err(error)) = thread.join() {

@@ -12,5 +12,5 @@ mod schedule;
 
 pub use control::{Answer, Control, Refused, Request, Trigger, Wishes, channel};
 pub use machine::{Event, next};
-pub use report::{KindReport, PhaseReport, Report};
+pub use report::{Going, KindReport, PhaseReport, Report};
 pub use run::{Drain, Ended, Parts};

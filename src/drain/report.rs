@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
-use crate::session::{CutSession, Direction, Holding, Kind, Outcome, Phase, Refusal, Totals};
+use crate::session::{CutSession, Direction, Gone, Holding, Kind, Outcome, Phase, Refusal, Totals};
 
 /// Cut sessions that are told one by one.
 const CUT_LISTED: usize = 100;
@@ -36,6 +36,8 @@ pub struct Report {
     pub refused: u64,
     /// Bytes that could not be delivered, by direction.
     pub undelivered_bytes: BTreeMap<&'static str, u64>,
+    /// How long sessions took from being asked to go to being gone.
+    pub going: Going,
     /// How many sessions were cut.
     pub cut: u64,
     /// The first of them, one by one.
@@ -62,6 +64,27 @@ pub struct KindReport {
     pub at_start: u64,
     /// Ended since, by outcome.
     pub outcomes: BTreeMap<&'static str, u64>,
+}
+
+/// How long sessions took from being asked to go to being gone, in seconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Going {
+    /// Half of them took no longer.
+    #[serde(serialize_with = "seconds")]
+    pub median: Duration,
+    /// The longest.
+    #[serde(serialize_with = "seconds")]
+    pub longest: Duration,
+}
+
+impl Going {
+    fn of(mut took: Vec<Duration>) -> Going {
+        took.sort_unstable();
+        Going {
+            median: took.get(took.len() / 2).copied().unwrap_or_default(),
+            longest: took.last().copied().unwrap_or_default(),
+        }
+    }
 }
 
 /// A session that was cut.
@@ -96,7 +119,7 @@ pub(super) struct Notes {
     pub(super) before: Totals,
     pub(super) lame_duck_ended: Option<u64>,
     pub(super) phases: Vec<(Phase, Duration)>,
-    pub(super) cut: Vec<CutSession>,
+    pub(super) gone: Gone,
     /// How long the whole drain took.
     pub(super) over: Duration,
 }
@@ -109,7 +132,7 @@ impl Notes {
             before,
             lame_duck_ended: None,
             phases: Vec::new(),
-            cut: Vec::new(),
+            gone: Gone::default(),
             over: Duration::ZERO,
         }
     }
@@ -127,7 +150,7 @@ impl Notes {
             before,
             lame_duck_ended,
             phases,
-            cut,
+            gone,
             over,
         } = self;
         let since = |f: &dyn Fn(&Totals) -> u64| f(after).saturating_sub(f(before));
@@ -166,6 +189,7 @@ impl Notes {
                 since(&|totals: &Totals| totals.undelivered(*direction)),
             )
         });
+        let going = Going::of(gone.took.clone());
         let opened = (*lame_duck_ended).unwrap_or_else(|| after.opened());
         Report {
             trigger,
@@ -184,7 +208,8 @@ impl Notes {
                     .map(|kind| totals.ended(*kind, Outcome::Cut))
                     .sum()
             }),
-            cut_sessions: cut.iter().take(CUT_LISTED).map(cut_report).collect(),
+            going,
+            cut_sessions: gone.cut.iter().take(CUT_LISTED).map(cut_report).collect(),
         }
     }
 }

@@ -354,9 +354,9 @@ impl Drain {
     /// Cuts what is left, reports, and says whether the process ends.
     async fn end(&mut self, mut drain: UnderWay) -> Option<Ended> {
         // Asked even when nothing is open: some may have been cut alone before.
-        drain.notes.cut = self.workers.cut().await;
-        if !drain.notes.cut.is_empty() {
-            for cut in drain.notes.cut.iter().take(LOGGED_CUTS) {
+        drain.notes.gone = self.workers.cut().await;
+        if !drain.notes.gone.cut.is_empty() {
+            for cut in drain.notes.gone.cut.iter().take(LOGGED_CUTS) {
                 tracing::warn!(
                     session.id = %cut.facts.id,
                     client.addr = %cut.facts.client,

@@ -13,7 +13,7 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use crate::session::{
-    Connected, Counted, CutSession, Facts, Holding, Home, Kind, ListenerIndex, Outcome, Page,
+    Connected, Counted, CutSession, Facts, Gone, Holding, Home, Kind, ListenerIndex, Outcome, Page,
     SessionId, WorkerIndex,
 };
 
@@ -151,6 +151,8 @@ pub(super) struct Conn {
     /// Whether the session may be ended early at a boundary.
     pub(super) resumable: Cell<bool>,
     told: Cell<Option<Told>>,
+    /// Since when a session was asked to go.
+    asked_since: Cell<Option<Instant>>,
     /// When a session that was asked to go is cut alone.
     until: Cell<Option<Instant>>,
     cut: Cell<bool>,
@@ -268,8 +270,8 @@ pub struct Connections(Rc<Inner>);
 struct Inner {
     worker: WorkerIndex,
     conns: RefCell<Slab<Rc<Conn>>>,
-    /// Sessions that were cut, until somebody asks.
-    cut: RefCell<Vec<CutSession>>,
+    /// Sessions that were cut or have taken their leave, until somebody asks.
+    gone: RefCell<Gone>,
 }
 
 /// Cut sessions that are kept to be told of one by one.
@@ -293,6 +295,14 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.conn.over(false);
+        if let Some(since) = self.conn.asked_since.get() {
+            self.connections
+                .0
+                .gone
+                .borrow_mut()
+                .took
+                .push(since.elapsed());
+        }
         self.connections.0.conns.borrow_mut().try_remove(self.slot);
     }
 }
@@ -303,7 +313,7 @@ impl Connections {
         Connections(Rc::new(Inner {
             worker,
             conns: RefCell::default(),
-            cut: RefCell::default(),
+            gone: RefCell::default(),
         }))
     }
 
@@ -319,6 +329,7 @@ impl Connections {
             done: Cell::default(),
             resumable: Cell::default(),
             told: Cell::default(),
+            asked_since: Cell::default(),
             until: Cell::default(),
             cut: Cell::default(),
             waker: RefCell::default(),
@@ -387,6 +398,9 @@ impl Connections {
         if SessionId::new(self.0.worker, Home::Http, id.slot(), conn.turn.get()) == id {
             let until = conn.until.get().map_or(until, |before| before.min(until));
             conn.until.set(Some(until));
+            if conn.kind().is_some() && conn.asked_since.get().is_none() {
+                conn.asked_since.set(Some(Instant::now()));
+            }
             conn.tell(Told::Leave);
         }
     }
@@ -420,7 +434,7 @@ impl Connections {
                 Kind::Sse => "the answer was still being generated",
                 _ => "the request was still under way",
             };
-            let mut cut = self.0.cut.borrow_mut();
+            let cut = &mut self.0.gone.borrow_mut().cut;
             if cut.len() < LISTED {
                 cut.push(CutSession { facts, why });
             }
@@ -429,10 +443,10 @@ impl Connections {
     }
 
     /// Ends everything at once, and tells which sessions were cut, now or alone before.
-    pub fn cut(&self) -> Vec<CutSession> {
+    pub fn cut(&self) -> Gone {
         for (slot, conn) in self.0.conns.borrow().iter() {
             self.cut_one(slot, conn);
         }
-        self.0.cut.take()
+        self.0.gone.take()
     }
 }

@@ -36,6 +36,8 @@ pub(super) enum Stay {
     Leaving {
         /// Which.
         first: First,
+        /// Since when it was asked.
+        since: Micros,
         /// When the other is told, though the first has not ended.
         impatient: Micros,
         /// When it is cut.
@@ -88,6 +90,14 @@ impl Relayed {
         let left = until.0.saturating_sub(handshake).saturating_sub(now.0);
         let spread = (u64::from(self.turn.wrapping_mul(0x9E37_79B9)) * (left / 4 * 3)) >> 32;
         Micros(now.0 + left - spread)
+    }
+
+    /// Since when the session is asked to go, if it is.
+    pub(super) fn asked_since(&self) -> Option<Micros> {
+        match self.stay {
+            Stay::Staying => None,
+            Stay::Asked { since, .. } | Stay::Leaving { since, .. } => Some(since),
+        }
     }
 
     /// Whether the session waits for its moment.
@@ -195,7 +205,10 @@ impl Relayed {
 
     fn start_leaving(&mut self, first: First, now: Micros) {
         if let Stay::Asked {
-            handshake, until, ..
+            since,
+            handshake,
+            until,
+            ..
         } = self.stay
         {
             // A Close asks for an answer, and so much time is enough for one. A FIN asks for
@@ -207,6 +220,7 @@ impl Relayed {
             let impatient = Micros(now.0 + handshake);
             self.stay = Stay::Leaving {
                 first,
+                since,
                 impatient,
                 until,
             };

@@ -19,8 +19,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::config::Goodbye;
 use crate::net::watch;
 use crate::session::{
-    Connected, Counted, CutSession, Direction, Facts, Holding, Home, Outcome, Page, SessionId,
-    WorkerIndex,
+    Connected, Counted, CutSession, Direction, Facts, Gone, Holding, Home, Outcome, Page,
+    SessionId, WorkerIndex,
 };
 
 use super::leave::{Stay, Verdict};
@@ -73,8 +73,8 @@ struct Inner {
     again: Vec<usize>,
     /// Sessions that were asked to go, by slot and turn.
     leaving: Vec<(usize, u32)>,
-    /// Those whose own time was over before the drain's, until somebody asks.
-    cut_alone: Vec<CutSession>,
+    /// Those that were cut or have taken their leave, until somebody asks.
+    gone: Gone,
     leave: Allowance,
     next_turn: u32,
     waker: Option<Waker>,
@@ -156,7 +156,7 @@ impl Pump {
             turn,
             again: Vec::new(),
             leaving: Vec::new(),
-            cut_alone: Vec::new(),
+            gone: Gone::default(),
             leave: Allowance::default(),
             next_turn: 0,
             waker: None,
@@ -237,7 +237,7 @@ impl Pump {
     }
 
     /// Ends everything at once, and tells what was cut, now or alone before.
-    pub fn cut(&self) -> Vec<CutSession> {
+    pub fn cut(&self) -> Gone {
         let mut inner = self.0.borrow_mut();
         let inner = &mut *inner;
         let now = inner.turn.now();
@@ -247,7 +247,7 @@ impl Pump {
         }
         inner.leaving.clear();
         inner.again.clear();
-        std::mem::take(&mut inner.cut_alone)
+        std::mem::take(&mut inner.gone)
     }
 }
 
@@ -304,8 +304,18 @@ impl Inner {
         match self.turn.with(|turn| session.work(turn)) {
             Progress::Waits => {}
             Progress::More => self.again.push(slot),
-            Progress::Ended(outcome) => self.sessions.remove(slot).end(outcome),
+            Progress::Ended(outcome) => self.bury(slot, outcome),
         }
+    }
+
+    /// Takes a session out that has ended.
+    fn bury(&mut self, slot: usize, outcome: Outcome) {
+        let session = self.sessions.remove(slot);
+        if let (Some(since), Some(_)) = (session.asked_since(), &session.counted) {
+            let took = self.turn.now().since(since);
+            self.gone.took.push(Duration::from_micros(took));
+        }
+        session.end(outcome);
     }
 
     fn give_more(&mut self) {
@@ -320,8 +330,8 @@ impl Inner {
         let mut session = self.sessions.remove(slot);
         let why = session.why_still_here();
         let outcome = session.cut();
-        if outcome == Outcome::Cut && session.counted.is_some() && self.cut_alone.len() < LISTED {
-            self.cut_alone.push(CutSession { facts, why });
+        if outcome == Outcome::Cut && session.counted.is_some() && self.gone.cut.len() < LISTED {
+            self.gone.cut.push(CutSession { facts, why });
         }
         session.end(outcome);
     }
@@ -349,7 +359,7 @@ impl Inner {
             match verdict {
                 Verdict::Stays => index += 1,
                 Verdict::Left(outcome) => {
-                    self.sessions.remove(slot).end(outcome);
+                    self.bury(slot, outcome);
                     self.leaving.swap_remove(index);
                 }
                 Verdict::TimeIsOver => {

@@ -17,5 +17,5 @@ pub use holds::{Hold, HoldId, HoldRefused, Holds, LONGEST_HOLD, SHORTEST_HOLD, U
 pub use id::{Home, ListenerIndex, SessionId, WorkerIndex};
 pub use kind::{Direction, Kind, Outcome, Refusal};
 pub use ledger::{Connected, Counted, Ledger, Ledgers, ListenerTotals, Totals};
-pub use orders::{CutSession, Order, Page, Workers};
+pub use orders::{CutSession, Gone, Order, Page, Workers};
 pub use phase::{Deadline, DrainView, Phase, PhaseView};

@@ -32,7 +32,7 @@ pub enum Order {
     /// End everything at once; the deadline has come.
     Cut {
         /// Where the list of those that were cut goes.
-        reply: oneshot::Sender<Vec<CutSession>>,
+        reply: oneshot::Sender<Gone>,
     },
 }
 
@@ -52,6 +52,23 @@ pub struct CutSession {
     pub facts: Facts,
     /// What it had not done, in words.
     pub why: &'static str,
+}
+
+/// What a worker tells of those that have gone since it was asked last.
+#[derive(Debug, Default)]
+pub struct Gone {
+    /// Sessions that were cut, at the deadline or alone before it; the first hundred.
+    pub cut: Vec<CutSession>,
+    /// How long those that were asked to go took to be gone.
+    pub took: Vec<Duration>,
+}
+
+impl Gone {
+    /// Adds what another worker, or another home of sessions, tells.
+    pub fn extend(&mut self, other: Gone) {
+        self.cut.extend(other.cut);
+        self.took.extend(other.took);
+    }
 }
 
 /// The way to all workers.
@@ -113,8 +130,8 @@ impl Workers {
     }
 
     /// Ends everything, and says what was cut.
-    pub async fn cut(&self) -> Vec<CutSession> {
-        let mut all = Vec::new();
+    pub async fn cut(&self) -> Gone {
+        let mut all = Gone::default();
         for inbox in self.0.iter() {
             let (reply, cut) = oneshot::channel();
             if inbox.send(Order::Cut { reply }).is_ok() {
