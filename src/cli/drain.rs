@@ -8,9 +8,9 @@ use http::{Method, StatusCode};
 use tokio::time::{Instant, sleep};
 
 use super::client::{Client, Error, Event, Events, Report, Target};
-use super::exit;
 use super::progress::{Display, Progress, report_table};
 use super::words::{counted, length};
+use super::{exit, out};
 use crate::admin::control::Status;
 use crate::config::flag;
 
@@ -100,9 +100,8 @@ impl End {
     fn told(self) -> u8 {
         match self {
             End::Drained(report) => {
-                for line in report_table(&report) {
-                    println!("{line}");
-                }
+                // Who closed our stdout still wants the exit code.
+                let _ = out::lines(&report_table(&report));
                 report.exit_code
             }
             End::Cancelled => {

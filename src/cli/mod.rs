@@ -16,6 +16,7 @@ mod drain;
 pub mod exit;
 mod healthcheck;
 mod hold;
+mod out;
 mod packaging;
 mod progress;
 mod run;
@@ -43,8 +44,8 @@ pub fn main() -> ExitCode {
         Command::Status(args) => ask(status::status(args)),
         Command::Sessions(args) => ask(sessions::sessions(args)),
         Command::Hold(args) => ask(hold::hold(args)),
-        Command::Completions(args) => packaging::completions(&args),
-        Command::Man(args) => packaging::man(&args),
+        Command::Completions(args) => told(packaging::completions(&args)),
+        Command::Man(args) => told(packaging::man(&args)),
     };
     ExitCode::from(code)
 }
@@ -56,8 +57,15 @@ fn ask(command: impl Future<Output = Result<u8, client::Error>>) -> u8 {
     let done = runtime
         .map_err(|source| client::Error::Own { what, source })
         .and_then(|runtime| runtime.block_on(command));
+    told(done)
+}
+
+/// Tells what went wrong; what is returned is the exit code.
+fn told(done: Result<u8, client::Error>) -> u8 {
     match done {
         Ok(code) => code,
+        // Who reads us has read enough.
+        Err(error) if error.is_broken_pipe() => exit::FAILED,
         Err(error) => {
             eprintln!("error: {error}");
             match error {

@@ -1,13 +1,12 @@
 //! `lameduck completions` and `lameduck man`, for packagers.
 
-use std::io::{self, Write as _};
-
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::args::Cli;
-use super::exit;
+use super::client::Error;
+use super::{exit, out};
 
 #[derive(Debug, Args)]
 pub(super) struct CompletionsArgs {
@@ -24,45 +23,33 @@ pub(super) struct ManArgs {
 }
 
 /// Writes a completion script.
-pub(super) fn completions(args: &CompletionsArgs) -> u8 {
+pub(super) fn completions(args: &CompletionsArgs) -> Result<u8, Error> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "lameduck", &mut script);
-    written(&script)
+    out::bytes(&script)?;
+    Ok(exit::OK)
 }
 
 /// Writes a manual page, as roff.
-pub(super) fn man(args: &ManArgs) -> u8 {
+pub(super) fn man(args: &ManArgs) -> Result<u8, Error> {
     let mut whole = Cli::command();
     whole.build();
     let command = match &args.command {
         None => whole,
-        Some(name) => match whole.find_subcommand(name) {
-            Some(command) => command.clone(),
-            None => {
-                eprintln!("error: there is no command {name:?}; `lameduck help` lists them");
-                return exit::USAGE;
-            }
-        },
+        Some(name) => {
+            let found = whole.find_subcommand(name).cloned();
+            found.ok_or_else(|| Error::Usage {
+                what: format!("there is no command {name:?}"),
+                help: "`lameduck help` lists them".to_owned(),
+            })?
+        }
     };
     let mut page = Vec::new();
-    match Man::new(command).render(&mut page) {
-        Ok(()) => written(&page),
-        Err(error) => {
-            eprintln!("error: {error}");
-            exit::FAILED
-        }
-    }
-}
-
-fn written(bytes: &[u8]) -> u8 {
-    match io::stdout()
-        .write_all(bytes)
-        .and_then(|()| io::stdout().flush())
-    {
-        Ok(()) => exit::OK,
-        Err(error) => {
-            eprintln!("error: stdout: {error}");
-            exit::FAILED
-        }
-    }
+    let rendered = Man::new(command).render(&mut page);
+    rendered.map_err(|source| Error::Own {
+        what: "the page",
+        source,
+    })?;
+    out::bytes(&page)?;
+    Ok(exit::OK)
 }

@@ -3,8 +3,8 @@
 use clap::{Args, ValueEnum};
 
 use super::client::{Error, Target};
-use super::exit;
 use super::words::{counted, length, printable, table};
+use super::{exit, out};
 use crate::admin::control::{SessionPage, SessionView};
 use crate::session::Kind;
 
@@ -70,7 +70,7 @@ pub(super) async fn sessions(args: SessionsArgs) -> Result<u8, Error> {
         let page: SessionPage = client.get(&path).await?;
         if args.json {
             for session in &page.sessions {
-                println!("{}", serde_json::to_string(session).unwrap_or_default());
+                out::line(&serde_json::to_string(session).unwrap_or_default())?;
             }
         } else {
             all.extend(page.sessions);
@@ -78,9 +78,7 @@ pub(super) async fn sessions(args: SessionsArgs) -> Result<u8, Error> {
         next = page.next.map(|cursor| format!("{query}&cursor={cursor}"));
     }
     if !args.json {
-        for line in shown(&all) {
-            println!("{line}");
-        }
+        out::lines(&shown(&all))?;
         eprintln!("{} open", counted(all.len() as u64, "session"));
     }
     Ok(exit::OK)

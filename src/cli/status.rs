@@ -6,9 +6,9 @@ use clap::Args;
 use tokio::time::Instant;
 
 use super::client::{Error, Event, Target};
-use super::exit;
 use super::progress::{Display, Progress};
 use super::words::{printable, shortened, table};
+use super::{exit, out};
 use crate::admin::control::Status;
 
 #[derive(Debug, Args)]
@@ -33,16 +33,12 @@ pub(super) async fn status(args: StatusArgs) -> Result<u8, Error> {
     }
     let status: Status = client.get("/v1/status").await?;
     if args.json {
-        println!("{}", json(&status));
+        out::line(&json(&status))?;
         return Ok(exit::OK);
     }
     let now = Instant::now();
-    for line in Progress::new(status.clone(), now).screen(now) {
-        println!("{}", printable(&line));
-    }
-    for line in by_listener(&status) {
-        println!("  {line}");
-    }
+    out::lines(&Progress::new(status.clone(), now).screen(now))?;
+    out::lines(&by_listener(&status))?;
     Ok(exit::OK)
 }
 
@@ -68,7 +64,7 @@ async fn watch(args: &StatusArgs) -> Result<u8, Error> {
         let now = Instant::now();
         match event {
             Some(Event::Status(status)) if args.json => {
-                println!("{}", json(&status));
+                out::line(&json(&status))?;
                 progress = Some(Progress::new(*status, now));
             }
             Some(Event::Status(status)) => {
@@ -115,5 +111,6 @@ fn by_listener(status: &Status) -> Vec<String> {
                 .collect(),
         );
     }
-    table(&rows, 1)
+    let lines = table(&rows, 1).into_iter();
+    lines.map(|line| format!("  {line}")).collect()
 }

@@ -89,7 +89,7 @@ mod tests {
             assert_eq!(length(seconds), text, "{seconds}");
         }
         assert_eq!(
-            (tenths(3.14), tenths(61.0)),
+            (tenths(3.06), tenths(61.0)),
             ("3.1s".into(), "1m01s".into())
         );
     }

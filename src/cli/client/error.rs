@@ -55,6 +55,11 @@ impl Error {
         matches!(self, Error::Unreachable { .. })
     }
 
+    /// Whether somebody reads no more of what we write.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Error::Own { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     /// Whether the proxy answered with this.
     pub(crate) fn is_refusal(&self, wanted: StatusCode) -> bool {
         matches!(self, Error::Refused { status, .. } if *status == wanted)

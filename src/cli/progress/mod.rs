@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::words::{counted, length, shortened};
+use super::words::{counted, length, printable, shortened};
 use crate::admin::control::Status;
 
 pub(super) use display::Display;
@@ -102,7 +102,7 @@ impl Progress {
             head += &format!(", by {trigger}");
         }
         if let Some(reason) = &status.reason {
-            head += &format!(": {reason}");
+            head += &format!(": {}", printable(reason));
         }
         shortened(&head, WIDTH)
     }
@@ -128,7 +128,7 @@ impl Progress {
         ));
         for hold in self.status.holds.iter().take(HOLDS) {
             lines.push(shortened(
-                &format!("  hold {}: {}", hold.id, hold.reason),
+                &format!("  hold {}: {}", hold.id, printable(&hold.reason)),
                 WIDTH,
             ));
         }
