@@ -124,15 +124,18 @@ fn run_without_an_upstream_says_how_to_give_one() {
 
 #[test]
 fn a_flag_goes_over_its_variable_and_both_are_checked() {
-    // The window of the variable would do; that of the flag is what counts.
+    // The address of the variable would do; that of the flag is what counts.
     let environment = [
         ("LAMEDUCK_UPSTREAM", "127.0.0.1:9"),
-        ("LAMEDUCK_WINDOW", "300s"),
+        ("LAMEDUCK_HEALTH", "127.0.0.1:0"),
     ];
-    let (code, _, err) = said(&lameduck(&["run", "--window", "1s"], &environment));
+    let (code, _, err) = said(&lameduck(
+        &["run", "--health", "0.0.0.0:8080"],
+        &environment,
+    ));
     assert_eq!(code, Some(2));
     assert!(
-        err.contains("error: --window: the margin of 2s leaves nothing"),
+        err.contains("error: --health: `0.0.0.0:8080` is taken"),
         "{err}"
     );
 

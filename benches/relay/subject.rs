@@ -168,6 +168,16 @@ impl Subject {
         }
     }
 
+    /// What went wrong, and whether the process was still there.
+    pub(crate) fn blame(&mut self, error: &dyn std::error::Error) -> Box<dyn std::error::Error> {
+        let state = match self.process.try_wait() {
+            Ok(Some(status)) => format!("it ended with {status}"),
+            Ok(None) => "it is still running".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        format!("{}: {error} ({state})", self.relay).into()
+    }
+
     /// The process, or the parent of those it consists of.
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()

@@ -54,20 +54,18 @@ impl Bed {
     ) -> Result<Vec<(Relay, Vec<Turn>)>> {
         let mut running = Vec::new();
         for &relay in &self.relays {
-            let (subject, mut load) = self.start(relay, protocol)?;
+            let (mut subject, mut load) = self.start(relay, protocol)?;
             load.open(connections)
-                .map_err(|error| format!("{relay}: {error}"))?;
+                .map_err(|error| subject.blame(&*error))?;
             load.run(length / 4)
-                .map_err(|error| format!("{relay}: {error}"))?;
+                .map_err(|error| subject.blame(&*error))?;
             running.push((relay, subject, load, Vec::new()));
         }
         for round in 0..rounds {
             running.rotate_left(usize::from(round > 0));
-            for (relay, subject, load, turns) in &mut running {
+            for (_, subject, load, turns) in &mut running {
                 let (start, before) = (Instant::now(), cpu(subject.pid())?);
-                let trips = load
-                    .run(length)
-                    .map_err(|error| format!("{relay}: {error}"))?;
+                let trips = load.run(length).map_err(|error| subject.blame(&*error))?;
                 let (spent, took) = (cpu(subject.pid())? - before, start.elapsed());
                 turns.push(Turn {
                     nanos_per_round_trip: spent.as_secs_f64() * 1e9 / trips as f64,
@@ -90,12 +88,11 @@ impl Bed {
     ) -> Result<Vec<(Relay, Memory)>> {
         let mut rows = Vec::new();
         for &relay in &self.relays {
-            let (subject, mut load) = self.start(relay, protocol)?;
-            load.open(SETTLED)
-                .map_err(|error| format!("{relay}: {error}"))?;
+            let (mut subject, mut load) = self.start(relay, protocol)?;
+            load.open(SETTLED).map_err(|error| subject.blame(&*error))?;
             let settled = memory(subject.pid())?;
             load.open(sessions)
-                .map_err(|error| format!("{relay}: {error}"))?;
+                .map_err(|error| subject.blame(&*error))?;
             let full = memory(subject.pid())?;
             let per_session = (full as f64 - settled as f64) / sessions as f64;
             rows.push((

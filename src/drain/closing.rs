@@ -28,8 +28,8 @@ impl Closing {
         let left = deadline.left(now);
         // In a short window the handshakes may not eat the spread.
         let reserve = close_timeout.min(left / 8);
-        // Who is asked last still waits a little for its moment.
-        let end = now + (left - reserve).mul_f64(0.95);
+        // Who is asked last still has time to wait for its moment.
+        let end = now + (left - reserve).mul_f64(0.85);
         Closing {
             schedule: Schedule::new(now, end),
             deadline,
@@ -44,7 +44,7 @@ impl Closing {
         self.deadline = deadline;
         self.reserve = self.reserve.min(left / 8);
         self.schedule
-            .shorten(now + (left - self.reserve).mul_f64(0.95));
+            .shorten(now + (left - self.reserve).mul_f64(0.85));
         self.refreshed = None;
     }
 

@@ -356,8 +356,9 @@ impl Drain {
 
     /// Cuts what is left, reports, and says whether the process ends.
     async fn end(&mut self, mut drain: UnderWay) -> Option<Ended> {
-        if self.ledgers.totals().open() > 0 {
-            drain.notes.cut = self.workers.cut().await;
+        // Asked even when nothing is open: some may have been cut alone before.
+        drain.notes.cut = self.workers.cut().await;
+        if !drain.notes.cut.is_empty() {
             for cut in drain.notes.cut.iter().take(LOGGED_CUTS) {
                 tracing::warn!(
                     session.id = %cut.facts.id,

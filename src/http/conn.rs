@@ -268,7 +268,12 @@ pub struct Connections(Rc<Inner>);
 struct Inner {
     worker: WorkerIndex,
     conns: RefCell<Slab<Rc<Conn>>>,
+    /// Sessions that were cut, until somebody asks.
+    cut: RefCell<Vec<CutSession>>,
 }
+
+/// Cut sessions that are kept to be told of one by one.
+const LISTED: usize = 100;
 
 /// A place in [`Connections`]: taken out when this is dropped.
 #[derive(Debug)]
@@ -298,6 +303,7 @@ impl Connections {
         Connections(Rc::new(Inner {
             worker,
             conns: RefCell::default(),
+            cut: RefCell::default(),
         }))
     }
 
@@ -389,7 +395,7 @@ impl Connections {
     /// that were asked to go and have not. Called every few hundred milliseconds.
     pub fn sweep(&self, limits: impl Fn(ListenerIndex) -> (Duration, Duration)) {
         let now = Instant::now();
-        for (_, conn) in self.0.conns.borrow().iter() {
+        for (slot, conn) in self.0.conns.borrow().iter() {
             let (header_timeout, idle_timeout) = limits(conn.listener);
             let age = conn.wire.in_stage_for();
             match conn.wire.stage() {
@@ -400,29 +406,33 @@ impl Connections {
                 Stage::Idle if age >= idle_timeout => conn.tell(Told::Leave),
                 _ => {}
             }
-            if conn.until.get().is_some_and(|until| now >= until) && conn.kind().is_some() {
-                conn.cut.set(true);
-                conn.tell(Told::Cut);
+            if conn.until.get().is_some_and(|until| now >= until) {
+                self.cut_one(slot, conn);
             }
         }
     }
 
-    /// Ends everything at once, and tells which sessions were cut.
-    pub fn cut(&self) -> Vec<CutSession> {
-        let mut cut = Vec::new();
-        for (slot, conn) in self.0.conns.borrow().iter() {
-            let facts = self.facts(slot, conn);
-            if let Holding::Session(kind) = facts.holding {
-                conn.cut.set(true);
-                let why = match kind {
-                    Kind::Sse if conn.resumable.get() => "no event ended before the deadline",
-                    Kind::Sse => "the answer was still being generated",
-                    _ => "the request was still under way",
-                };
+    fn cut_one(&self, slot: usize, conn: &Conn) {
+        let facts = self.facts(slot, conn);
+        if let (Holding::Session(kind), false) = (facts.holding, conn.cut.replace(true)) {
+            let why = match kind {
+                Kind::Sse if conn.resumable.get() => "no event ended before the deadline",
+                Kind::Sse => "the answer was still being generated",
+                _ => "the request was still under way",
+            };
+            let mut cut = self.0.cut.borrow_mut();
+            if cut.len() < LISTED {
                 cut.push(CutSession { facts, why });
             }
-            conn.tell(Told::Cut);
         }
-        cut
+        conn.tell(Told::Cut);
+    }
+
+    /// Ends everything at once, and tells which sessions were cut, now or alone before.
+    pub fn cut(&self) -> Vec<CutSession> {
+        for (slot, conn) in self.0.conns.borrow().iter() {
+            self.cut_one(slot, conn);
+        }
+        self.0.cut.take()
     }
 }

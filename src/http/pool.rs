@@ -9,12 +9,13 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::Upstream;
 use crate::net::{DialError, Dialer, Endpoints, Tasks};
 
-use super::request_body::{Progress, RequestBody};
+use super::request_body::{RequestBody, Sending};
 
 /// Connections kept per worker and agent; more than that are closed when they fall idle.
 const KEPT: usize = 1024;
@@ -40,8 +41,14 @@ pub(super) enum AgentError {
 }
 
 struct Idle {
-    sender: SendRequest<RequestBody>,
+    connection: Open,
     since: Instant,
+}
+
+/// A connection: its task ends with it.
+struct Open {
+    sender: SendRequest<RequestBody>,
+    _task: oneshot::Sender<()>,
 }
 
 /// One worker's way to one agent.
@@ -56,16 +63,22 @@ pub struct Agent {
 /// A connection in use; given back, it serves the next request.
 pub(super) struct Lease {
     agent: Rc<Agent>,
-    sender: SendRequest<RequestBody>,
+    connection: Open,
+    sending: Rc<Sending>,
 }
 
 impl Lease {
     pub(super) fn give_back(self) {
-        let Lease { agent, sender } = self;
+        let Lease {
+            agent,
+            connection,
+            sending,
+        } = self;
         let mut idle = agent.idle.borrow_mut();
-        if idle.len() < KEPT && !sender.is_closed() {
+        let usable = sending.complete.get() && !connection.sender.is_closed();
+        if idle.len() < KEPT && usable {
             idle.push(Idle {
-                sender,
+                connection,
                 since: Instant::now(),
             });
         }
@@ -94,31 +107,40 @@ impl Agent {
     pub fn sweep(&self) {
         let now = Instant::now();
         self.idle.borrow_mut().retain(|idle| {
-            now.duration_since(idle.since) < self.idle_timeout && !idle.sender.is_closed()
+            now.duration_since(idle.since) < self.idle_timeout
+                && !idle.connection.sender.is_closed()
         });
     }
 
     /// The connection used last of those that are ready: it is the least likely to be stale.
-    fn pooled(&self) -> Option<SendRequest<RequestBody>> {
+    fn pooled(&self) -> Option<Open> {
         let mut idle = self.idle.borrow_mut();
         let now = Instant::now();
         let at = idle.iter().rposition(|idle| {
-            idle.sender.is_ready() && now.duration_since(idle.since) < self.idle_timeout
+            idle.connection.sender.is_ready() && now.duration_since(idle.since) < self.idle_timeout
         })?;
-        Some(idle.remove(at).sender)
+        Some(idle.remove(at).connection)
     }
 
-    async fn fresh(&self) -> Result<SendRequest<RequestBody>, AgentError> {
+    async fn fresh(&self) -> Result<Open, AgentError> {
         let socket = self.dialer.dial().await?;
         let (sender, connection) = http1::Builder::new()
             .handshake(TokioIo::new(socket))
             .await
             .map_err(AgentError::Broken)?;
+        let (task, dropped) = oneshot::channel::<()>();
         self.tasks.spawn(async move {
-            // How it ends is told to whoever waits for a response on it.
-            let _ = connection.with_upgrades().await;
+            tokio::select! {
+                biased;
+                // How it ends is told to whoever waits for a response on it.
+                _ = connection.with_upgrades() => {}
+                _ = dropped => {}
+            }
         });
-        Ok(sender)
+        Ok(Open {
+            sender,
+            _task: task,
+        })
     }
 
     /// Sends a request and waits for the head of its response.
@@ -131,8 +153,8 @@ impl Agent {
         mut request: Request<RequestBody>,
         again: impl Fn() -> Option<Request<RequestBody>>,
     ) -> Result<(Response<Incoming>, Lease), AgentError> {
-        while let Some(sender) = self.pooled() {
-            match self.send_on(sender, request).await {
+        while let Some(connection) = self.pooled() {
+            match self.send_on(connection, request).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failure {
                     unsent: Some(unsent),
@@ -151,27 +173,27 @@ impl Agent {
                 Err(Failure { error, .. }) => return Err(error),
             }
         }
-        let sender = self.fresh().await?;
-        self.send_on(sender, request)
+        let connection = self.fresh().await?;
+        self.send_on(connection, request)
             .await
             .map_err(|failure| failure.error)
     }
 
     async fn send_on(
         self: &Rc<Self>,
-        mut sender: SendRequest<RequestBody>,
+        mut connection: Open,
         mut request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Lease), Failure> {
-        let progress = Progress::new(Instant::now().into());
-        request.body_mut().note_progress(Rc::clone(&progress));
-        let sent = sender.try_send_request(request);
+        let sending = Rc::new(Sending::new());
+        request.body_mut().note(Rc::clone(&sending));
+        let sent = connection.sender.try_send_request(request);
         let response = match self.response_timeout {
             None => sent.await,
             Some(limit) => {
                 tokio::select! {
                     biased;
                     response = sent => response,
-                    () = silence(&progress, limit) => {
+                    () = silence(&sending, limit) => {
                         return Err(Failure { error: AgentError::Timeout(limit), unsent: None });
                     }
                 }
@@ -182,7 +204,8 @@ impl Agent {
                 response,
                 Lease {
                     agent: Rc::clone(self),
-                    sender,
+                    connection,
+                    sending,
                 },
             )),
             Err(mut e) => {
@@ -213,9 +236,9 @@ fn classify(error: hyper::Error) -> AgentError {
 }
 
 /// Ends when nothing has moved for so long.
-async fn silence(progress: &Progress, limit: Duration) {
+async fn silence(sending: &Sending, limit: Duration) {
     loop {
-        let until = progress.get() + limit;
+        let until = sending.moved.get() + limit;
         if Instant::now() >= until {
             return;
         }

@@ -75,6 +75,7 @@ pub(super) async fn forward(
             response,
             client_side,
             agent_side,
+            lease,
         ));
     }
 

@@ -16,9 +16,6 @@ use tokio::time::{Instant, Sleep, sleep};
 /// (RFC 9110 10.1.1 has clients wait no longer than a while, and many servers send none).
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
-/// When a body last moved; the time for the response is counted from there.
-pub(super) type Progress = Rc<Cell<Instant>>;
-
 /// A client's request body.
 pub(super) struct RequestBody {
     /// None for a body that is known to be empty.
@@ -26,7 +23,25 @@ pub(super) struct RequestBody {
     /// Read ahead, to see that the framing holds before the agent hears of the request.
     first: Option<Frame<Bytes>>,
     wait: Option<Wait>,
-    progress: Option<Progress>,
+    watch: Option<Rc<Sending>>,
+}
+
+/// How far a request's body has come, for whoever waits for the response.
+#[derive(Debug)]
+pub(super) struct Sending {
+    /// When it last moved; the time for the response is counted from there.
+    pub(super) moved: Cell<Instant>,
+    /// Whether all of it was sent: only then the connection serves another request.
+    pub(super) complete: Cell<bool>,
+}
+
+impl Sending {
+    pub(super) fn new() -> Sending {
+        Sending {
+            moved: Cell::new(Instant::now()),
+            complete: Cell::new(false),
+        }
+    }
 }
 
 struct Wait {
@@ -40,7 +55,7 @@ impl RequestBody {
             inner: Some(inner),
             first,
             wait: None,
-            progress: None,
+            watch: None,
         }
     }
 
@@ -50,7 +65,7 @@ impl RequestBody {
             inner: None,
             first: None,
             wait: None,
-            progress: None,
+            watch: None,
         }
     }
 
@@ -62,9 +77,9 @@ impl RequestBody {
         });
     }
 
-    /// Has every movement noted.
-    pub(super) fn note_progress(&mut self, progress: Progress) {
-        self.progress = Some(progress);
+    /// Has its movements noted.
+    pub(super) fn note(&mut self, sending: Rc<Sending>) {
+        self.watch = Some(sending);
     }
 }
 
@@ -77,21 +92,29 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         if let Some(wait) = &mut self.wait {
-            if wait.go.poll_recv(cx).is_pending() {
-                ready!(wait.limit.as_mut().poll(cx));
+            match wait.go.poll_recv(cx) {
+                Poll::Ready(Some(())) => {}
+                // The agent has answered without having asked for the body: nobody wants it.
+                Poll::Ready(None) => return Poll::Pending,
+                Poll::Pending => ready!(wait.limit.as_mut().poll(cx)),
             }
             self.wait = None;
         }
-        if let Some(progress) = &self.progress {
-            progress.set(Instant::now());
+        if let Some(sending) = &self.watch {
+            sending.moved.set(Instant::now());
         }
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(first)));
         }
-        match &mut self.inner {
-            Some(inner) => Pin::new(inner).poll_frame(cx),
-            None => Poll::Ready(None),
+        let frame = match &mut self.inner {
+            Some(inner) => ready!(Pin::new(inner).poll_frame(cx)),
+            None => None,
+        };
+        if frame.is_none() {
+            // What comes of a chunked body shows its end only here.
+            self.inner = None;
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -111,5 +134,13 @@ impl Body for RequestBody {
             }
         }
         hint
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let Some(sending) = &self.watch {
+            sending.complete.set(self.is_end_stream());
+        }
     }
 }

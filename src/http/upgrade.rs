@@ -18,6 +18,7 @@ use super::body::ResponseBody;
 use super::conn::Conn;
 use super::fields;
 use super::io::ClientIo;
+use super::pool::Lease;
 use super::server::Site;
 
 /// Passes the agent's 101 on, and has the pump take over once it is written.
@@ -27,6 +28,7 @@ pub(super) fn hand_over(
     response: Response<Incoming>,
     client_side: OnUpgrade,
     agent_side: OnUpgrade,
+    lease: Lease,
 ) -> Response<ResponseBody> {
     let (mut parts, _) = response.into_parts();
     let protocol = parts.headers.get(UPGRADE).cloned();
@@ -58,6 +60,8 @@ pub(super) fn hand_over(
             // One of them has gone in between; the session counts as failed.
             return;
         };
+        // The agent's connection was HTTP's until here.
+        drop(lease);
         let (Some((client, to_upstream)), Some((upstream, to_client)), Some(connected)) = (
             client_socket(client_side),
             agent_socket(agent_side),

@@ -24,8 +24,10 @@ pub(super) enum Stay {
     Asked {
         /// Since when.
         since: Micros,
-        /// After this moment the close handshake would not fit any more.
+        /// When it is told without a good moment: what is left fits the close handshake.
         last_chance: Micros,
+        /// The longest that its close handshake may take, in microseconds.
+        handshake: u64,
         /// When it is cut.
         until: Micros,
     },
@@ -33,50 +35,102 @@ pub(super) enum Stay {
     Leaving {
         /// Which.
         first: First,
+        /// When the other is told, though the first has not ended.
+        impatient: Micros,
         /// When it is cut.
         until: Micros,
     },
+}
+
+/// What has become of a session that was asked to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is still here.
+    Stays,
+    /// It has gone.
+    Left(Outcome),
+    /// It has to be cut.
+    TimeIsOver,
 }
 
 impl Relayed {
     /// Asks the session to go: until `until` in all, with `handshake` microseconds of it kept for
     /// the close handshake. Being asked again can only shorten it.
     pub(super) fn ask(&mut self, until: Micros, handshake: u64, now: Micros) {
-        let last_chance = Micros(until.0.saturating_sub(handshake));
+        let last_chance = self.last_chance(until, handshake, now);
         match &mut self.stay {
             Stay::Staying => {
                 self.stay = Stay::Asked {
                     since: now,
                     last_chance,
+                    handshake,
                     until,
                 }
             }
             Stay::Asked {
                 last_chance: before,
+                handshake: longest,
                 until: limit,
                 ..
             } => {
                 *before = last_chance.min(*before);
+                *longest = handshake.min(*longest);
                 *limit = until.min(*limit);
             }
             Stay::Leaving { until: limit, .. } => *limit = until.min(*limit),
         }
     }
 
+    /// The last chances of those that find no moment are spread over the last three quarters of the
+    /// time that is left, by the golden ratio, so that they do not all go at once.
+    fn last_chance(&self, until: Micros, handshake: u64, now: Micros) -> Micros {
+        let left = until.0.saturating_sub(handshake).saturating_sub(now.0);
+        let spread = (u64::from(self.turn.wrapping_mul(0x9E37_79B9)) * (left / 4 * 3)) >> 32;
+        Micros(now.0 + left - spread)
+    }
+
+    /// Whether the session waits for its moment.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.stay, Stay::Asked { .. })
+    }
+
     /// Looks whether the moment has come, or the time is over; called every few milliseconds while
-    /// the session is asked to go.
-    pub(super) fn consider(&mut self, now: Micros) -> Option<Outcome> {
-        if let Some(first) = self.moment(now) {
+    /// the session is asked to go. Without leave it waits on, but for its last chance.
+    pub(super) fn consider(&mut self, now: Micros, may_go: bool) -> Verdict {
+        let forced = matches!(self.stay, Stay::Asked { last_chance, .. } if now >= last_chance);
+        if (may_go || forced)
+            && let Some(first) = self.moment(now)
+        {
             self.tell_first(first, now);
-            if let Some(outcome) = self.left() {
-                return Some(outcome);
-            }
+        }
+        if let Some(outcome) = self.left() {
+            return Verdict::Left(outcome);
         }
         match self.stay {
             Stay::Asked { until, .. } | Stay::Leaving { until, .. } if now >= until => {
-                Some(self.cut())
+                Verdict::TimeIsOver
             }
-            _ => None,
+            Stay::Leaving { impatient, .. } if now >= impatient => {
+                self.tell_second(now);
+                Verdict::Stays
+            }
+            _ => Verdict::Stays,
+        }
+    }
+
+    /// Raw bytes only: a side that goes on listening behind our FIN, and says nothing, may not know
+    /// that it should go. Then the other side is told too, in a quiet moment.
+    fn tell_second(&mut self, now: Micros) {
+        let Stay::Leaving { first, .. } = self.stay else {
+            return;
+        };
+        let way = back(way_to(first));
+        let quiet = moment::is_quiet(&self.traffic, now);
+        if self.speech == Speech::Bytes && quiet && !self.flow(way).is_spilling() {
+            if !self.flow(way).finished {
+                self.finish(way);
+            }
+            self.flow(way).muted = true;
         }
     }
 
@@ -135,12 +189,21 @@ impl Relayed {
 
     fn start_leaving(&mut self, first: First, now: Micros) {
         if let Stay::Asked {
-            last_chance, until, ..
+            handshake, until, ..
         } = self.stay
         {
-            let handshake = until.since(last_chance);
-            let until = until.min(Micros(now.0 + handshake));
-            self.stay = Stay::Leaving { first, until };
+            // A Close asks for an answer, and so much time is enough for one. A FIN asks for
+            // nothing: the other side may have much to say, and has the time that there is.
+            let until = match self.speech {
+                Speech::Websocket { .. } => until.min(Micros(now.0 + handshake)),
+                Speech::Bytes => until,
+            };
+            let impatient = Micros(now.0 + handshake);
+            self.stay = Stay::Leaving {
+                first,
+                impatient,
+                until,
+            };
         }
     }
 

@@ -44,6 +44,15 @@ const REACTION: u64 = 4_000;
 /// So many messages without one answer are a client that only tells, and is never answered.
 const ONE_WAY: u64 = 16;
 
+/// How long a first answer may take, in microseconds: a model may think for that long.
+const FIRST_ANSWER: u64 = 30_000_000;
+
+/// The same for raw bytes, in microseconds: of many protocols it is not even known that they answer.
+const FIRST_BYTES: u64 = 5_000_000;
+
+/// Raw bytes that come more often than this, in microseconds, are taken for a transfer.
+const TRANSFER: u32 = 40_000;
+
 /// The silence behind which an answer without boundaries is taken to be whole, in microseconds.
 const SILENCE: u64 = 5_000;
 
@@ -82,9 +91,12 @@ fn behind_an_answer(traffic: &Traffic, c: Circumstances) -> bool {
             return true;
         }
         // An answer is due, unless it has been for so long that there will be none.
-        let usual = u64::from(traffic.answer) * 8;
-        return agent.messages > 0
-            && c.now.since(client.last) > usual.max(u64::from(client.gap) * 3).max(PATIENCE);
+        let usual = match agent.messages {
+            0 if c.boundaries => FIRST_ANSWER,
+            0 => FIRST_BYTES,
+            _ => PATIENCE.max(u64::from(traffic.answer) * 8),
+        };
+        return c.now.since(client.last) > usual.max(u64::from(client.gap) * 3);
     }
     let just_answered = c.boundaries && c.now.since(agent.last) < 1_000;
     just_answered
@@ -113,6 +125,18 @@ fn between_beats(traffic: &Traffic, c: Circumstances) -> Option<First> {
     (c.waited >= PATIENCE).then_some(first)
 }
 
+/// Whether raw bytes have come to a pause in both directions.
+pub(super) fn is_quiet(traffic: &Traffic, now: Micros) -> bool {
+    let c = Circumstances {
+        now,
+        round_trip: 0,
+        boundaries: false,
+        waited: 0,
+        last_chance: false,
+    };
+    settled(traffic, c)
+}
+
 /// How long nobody may speak for nothing to be lost: the way there and back, and the reaction.
 fn guard(traffic: &Traffic, c: Circumstances) -> u64 {
     c.round_trip * 3 / 2 + u64::from(traffic.answer).clamp(REACTION, 50_000)
@@ -130,10 +154,26 @@ fn settled(traffic: &Traffic, c: Circumstances) -> bool {
     c.boundaries
         || [Direction::ToUpstream, Direction::ToClient]
             .iter()
-            .all(|way| {
-                let rhythm = traffic.of(*way);
-                rhythm.messages == 0 || c.now.since(rhythm.last) >= SILENCE
-            })
+            .all(|way| silent_enough(traffic, *way, c))
+}
+
+/// Whether a direction of raw bytes has been silent for long enough: a little for what comes in
+/// single messages, and several of its own gaps for what comes without pause, such as a transfer. A
+/// lively conversation is not waited for without end; a transfer to somebody who only listens is.
+fn silent_enough(traffic: &Traffic, way: Direction, c: Circumstances) -> bool {
+    let rhythm = traffic.of(way);
+    if rhythm.messages == 0 {
+        return true;
+    }
+    let other = traffic.of(super::relayed::back(way));
+    let listens = other.messages == 0 || c.now.since(other.last) > PATIENCE;
+    let is_transfer = rhythm.gap < TRANSFER && (listens || c.waited < PATIENCE);
+    let pause = if is_transfer {
+        u64::from(rhythm.gap) * 3
+    } else {
+        0
+    };
+    c.now.since(rhythm.last) >= SILENCE + pause
 }
 
 #[cfg(test)]
@@ -228,11 +268,26 @@ mod tests {
 
     #[test]
     fn bytes_without_boundaries_wait_for_silence() {
-        let traffic = request_reply(40_000, 500, 50);
-        let mut c = at(50 * 40_000 + 600);
+        let traffic = request_reply(50_000, 500, 50);
+        let mut c = at(50 * 50_000 + 600);
         c.boundaries = false;
         assert_eq!(decide(&traffic, c), None);
-        c.now = Micros(50 * 40_000 + 6_000);
+        c.now = Micros(50 * 50_000 + 6_000);
         assert_eq!(decide(&traffic, c), Some(First::Client));
+    }
+
+    #[test]
+    fn a_transfer_is_not_interrupted_between_two_of_its_parts() {
+        let mut traffic = Traffic::default();
+        for part in 1..500 {
+            traffic.note(Direction::ToClient, Micros(part * 10_000), 1);
+        }
+        let last = 499 * 10_000;
+        let mut c = at(last + 9_000);
+        c.boundaries = false;
+        c.waited = 2 * PATIENCE;
+        assert_eq!(decide(&traffic, c), None);
+        c.now = Micros(last + 36_000);
+        assert_eq!(decide(&traffic, c), Some(First::Agent), "it is over");
     }
 }

@@ -23,7 +23,7 @@ use crate::session::{
 };
 
 use super::half::Half;
-use super::leave::Stay;
+use super::leave::{Stay, Verdict};
 use super::relayed::{CHUNK, Progress, ROOM, Relayed, Speech, Turn};
 use super::traffic::Micros;
 
@@ -32,6 +32,9 @@ use super::traffic::Micros;
 const EVENTS: usize = 256;
 /// How often a session that was asked to go is looked at while nothing happens on it.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// Cut sessions that are kept to be told of one by one.
+const LISTED: usize = 100;
 
 /// What the pump takes over: two connected sockets, and what was read ahead on them.
 #[derive(Debug)]
@@ -68,8 +71,35 @@ struct Inner {
     again: Vec<usize>,
     /// Sessions that were asked to go, by slot and turn.
     leaving: Vec<(usize, u32)>,
+    /// Those whose own time was over before the drain's, until somebody asks.
+    cut_alone: Vec<CutSession>,
+    leave: Allowance,
     next_turn: u32,
     waker: Option<Waker>,
+}
+
+/// How many may go because time has passed, and not because something was said on them: sessions
+/// that fell silent together would otherwise go together.
+#[derive(Debug, Default)]
+struct Allowance(f64);
+
+impl Allowance {
+    /// What one look adds: one in 20 ms, or more where so many wait that it would take longer than
+    /// half a second.
+    fn grow(&mut self, waiting: usize) {
+        let per_look = LOOK.as_secs_f64() / 0.020;
+        let share = LOOK.as_secs_f64() / 0.500;
+        let more = per_look.max(waiting as f64 * share);
+        self.0 = (self.0 + more).min(more.max(1.0));
+    }
+
+    fn is_there(&self) -> bool {
+        self.0 >= 1.0
+    }
+
+    fn take(&mut self) {
+        self.0 -= 1.0;
+    }
 }
 
 #[derive(Debug)]
@@ -124,6 +154,8 @@ impl Pump {
             turn,
             again: Vec::new(),
             leaving: Vec::new(),
+            cut_alone: Vec::new(),
+            leave: Allowance::default(),
             next_turn: 0,
             waker: None,
         })));
@@ -208,26 +240,18 @@ impl Pump {
         }
     }
 
-    /// Ends everything at once, and tells what was cut.
+    /// Ends everything at once, and tells what was cut, now or alone before.
     pub fn cut(&self) -> Vec<CutSession> {
         let mut inner = self.0.borrow_mut();
         let inner = &mut *inner;
         let now = inner.turn.now();
         let slots: Vec<usize> = inner.sessions.iter().map(|(slot, _)| slot).collect();
-        let mut cut = Vec::new();
         for slot in slots {
-            let facts = inner.facts(slot, &inner.sessions[slot], now);
-            let mut session = inner.sessions.remove(slot);
-            let why = session.why_still_here();
-            let outcome = session.cut();
-            if outcome == Outcome::Cut && session.counted.is_some() {
-                cut.push(CutSession { facts, why });
-            }
-            session.end(outcome);
+            inner.cut(slot, now);
         }
         inner.leaving.clear();
         inner.again.clear();
-        cut
+        std::mem::take(&mut inner.cut_alone)
     }
 }
 
@@ -265,10 +289,14 @@ impl Inner {
         let Some(session) = self.sessions.get_mut(slot) else {
             return;
         };
+        let flow = &mut session.flows[side];
         if event.is_readable() || event.is_read_closed() || event.is_error() {
-            let flow = &mut session.flows[side];
             flow.readable = !flow.ended;
             flow.hung_up |= event.is_read_closed() || event.is_error();
+        }
+        if event.is_error() && flow.ended {
+            // No read will tell of a reset behind the end.
+            session.note_reset(side);
         }
         self.give_turn(slot);
     }
@@ -290,23 +318,48 @@ impl Inner {
         }
     }
 
+    /// Ends a session whose time is over.
+    fn cut(&mut self, slot: usize, now: Micros) {
+        let facts = self.facts(slot, &self.sessions[slot], now);
+        let mut session = self.sessions.remove(slot);
+        let why = session.why_still_here();
+        let outcome = session.cut();
+        if outcome == Outcome::Cut && session.counted.is_some() && self.cut_alone.len() < LISTED {
+            self.cut_alone.push(CutSession { facts, why });
+        }
+        session.end(outcome);
+    }
+
     /// Looks at those that were asked to go.
     fn look_at_the_leaving(&mut self) {
         let now = self.turn.now();
+        self.leave.grow(self.leaving.len());
         let mut index = 0;
         while let Some(&(slot, turn)) = self.leaving.get(index) {
             let verdict = match self.sessions.get_mut(slot) {
-                Some(session) if session.turn == turn => session.consider(now),
+                Some(session) if session.turn == turn => {
+                    let waited = session.is_waiting();
+                    let verdict = session.consider(now, self.leave.is_there());
+                    if waited && !session.is_waiting() {
+                        self.leave.take();
+                    }
+                    verdict
+                }
                 _ => {
                     self.leaving.swap_remove(index);
                     continue;
                 }
             };
-            if let Some(outcome) = verdict {
-                self.sessions.remove(slot).end(outcome);
-                self.leaving.swap_remove(index);
-            } else {
-                index += 1;
+            match verdict {
+                Verdict::Stays => index += 1,
+                Verdict::Left(outcome) => {
+                    self.sessions.remove(slot).end(outcome);
+                    self.leaving.swap_remove(index);
+                }
+                Verdict::TimeIsOver => {
+                    self.cut(slot, now);
+                    self.leaving.swap_remove(index);
+                }
             }
         }
     }

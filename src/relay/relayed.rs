@@ -1,6 +1,6 @@
 //! A relayed session: two halves, two flows, and how far it has come in leaving.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
 use mio::{Registry, Token};
@@ -64,6 +64,8 @@ pub(super) struct Relayed {
     pub(super) connected: Connected,
     /// None while a raw connection has not had a byte: it may be a probe.
     pub(super) counted: Option<Counted>,
+    /// Halves that refused a write: the system tells of a reset once, and it was told to the write.
+    dead: [bool; 2],
     pub(super) client: SocketAddr,
     pub(super) began: Micros,
     pub(super) turn: u32,
@@ -98,6 +100,7 @@ impl Relayed {
             speech,
             connected,
             counted,
+            dead: [false; 2],
             client,
             began,
             turn,
@@ -123,8 +126,13 @@ impl Relayed {
                 Err(_) => return Progress::Ended(self.reset_by(way)),
             }
         }
+        for way in [Direction::ToUpstream, Direction::ToClient] {
+            if self.dead[way.index()] && self.flow(way).ended {
+                return Progress::Ended(self.reset_by(way));
+            }
+        }
         // A write that found its destination dead has marked the way back as readable: what the
-        // dead had still to say is read next, and how it went is learnt.
+        // dead had still to say is read next.
         let client = &self.flows[Direction::ToUpstream.index()];
         more |= client.readable && !client.is_spilling();
         if let Some(outcome) = self.conclusion() {
@@ -150,6 +158,7 @@ impl Relayed {
                 return Ok(false);
             }
             match source.read(&mut turn.scratch[..CHUNK]) {
+                Ok(0) if self.dead[way.index()] => return Err(ErrorKind::ConnectionReset.into()),
                 Ok(0) => {
                     flow.ended = true;
                     flow.readable = false;
@@ -160,7 +169,7 @@ impl Relayed {
                     flow.readable = n == CHUNK || flow.hung_up;
                     self.take(way, n, turn);
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     flow.readable = false;
                     return Ok(false);
                 }
@@ -277,14 +286,20 @@ impl Relayed {
         }
     }
 
-    /// Sends nothing more to a destination that has gone, and looks how it went.
+    /// Sends nothing more to a destination that has gone, and reads what it had still to say.
     fn mute(&mut self, way: Direction) {
+        self.dead[back(way).index()] = true;
         let flow = self.flow(way);
         flow.muted = true;
         let lost = flow.give_up();
         self.lose(way, lost);
         let words = self.flow(back(way));
         words.readable = !words.ended;
+    }
+
+    /// A half of which the kernel says that it was reset, though its end was read before.
+    pub(super) fn note_reset(&mut self, side: usize) {
+        self.dead[side] = true;
     }
 
     /// The source of `way` was reset; the other side is told as a reset tells it.

@@ -1,3 +1,8 @@
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "the streams of these tests are short"
+)]
+
 use std::io::Cursor;
 
 use proptest::collection::vec;

@@ -1,0 +1,17 @@
+//! What the tests stand on: the proxy as a child process, agents behind it, clients in front.
+
+pub mod agent;
+pub mod balancer;
+pub mod client;
+pub mod frames;
+pub mod ledger;
+pub mod log;
+pub mod metrics;
+pub mod patience;
+pub mod proxy;
+pub mod python;
+mod self_check;
+pub mod wire;
+
+pub use patience::{patience, within};
+pub use proxy::Proxy;
