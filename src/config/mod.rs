@@ -3,7 +3,7 @@
 //! What leaves this room is a [`Config`] that cannot be wrong. No sockets, no clocks, no threads
 //! come in here, and no other room reads the raw file.
 //!
-//! The way through: [`load`] parses the text; `schema` asks a `section` for each key, whose parser
+//! The way through: [`load()`] parses the text; `schema` asks a `section` for each key, whose parser
 //! is in `value`; [`Overrides`] go on top; `rules` hold the values against each other; and what
 //! was found on the way, in [`Finding`]s with their places, is told at once.
 

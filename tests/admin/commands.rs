@@ -1,6 +1,6 @@
 //! The commands, as people and platforms run them.
 
-use std::io::Read;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::process::{Child, Output, Stdio};
 
@@ -71,12 +71,14 @@ fn drain_says_that_the_proxy_was_lost() {
     let _request = proxy.request();
     let mut wait = proxy.command(&["drain", "--wait"]);
     let mut wait = wait.stderr(Stdio::piped()).spawn().expect("started");
-    let mut events = proxy.events();
-    events.wait_for("closing", |_, data| data["phase"] == "closing");
+    let mut stderr = BufReader::new(wait.stderr.take().expect("piped"));
+    let mut said = String::new();
+    // Not before it has heard of it itself.
+    while !said.contains("closing") {
+        assert_ne!(stderr.read_line(&mut said).expect("a line"), 0, "{said}");
+    }
     proxy.child.kill().expect("alive");
     assert_eq!(ended(&mut wait).code(), Some(1));
-    let mut said = String::new();
-    let mut stderr = wait.stderr.take().expect("piped");
     stderr.read_to_string(&mut said).expect("text");
     assert!(
         said.contains("the proxy has left while it was closing, with 1 session open"),
@@ -99,9 +101,9 @@ fn drain_ends_when_it_is_cancelled_and_a_longer_one_is_refused() {
 
     let mut wait = proxy.command(&["drain", "--wait"]);
     let mut wait = wait.stderr(Stdio::piped()).spawn().expect("started");
-    let mut stderr = std::io::BufReader::new(wait.stderr.take().expect("piped"));
+    let mut stderr = BufReader::new(wait.stderr.take().expect("piped"));
     let mut line = String::new();
-    std::io::BufRead::read_line(&mut stderr, &mut line).expect("a line");
+    stderr.read_line(&mut line).expect("a line");
     assert!(line.starts_with("a drain was under way"), "{line}");
     assert!(proxy.run(&["undrain"]).status.success());
     assert_eq!(ended(&mut wait).code(), Some(1));
@@ -163,9 +165,9 @@ fn status_watches_until_the_proxy_leaves() {
     let mut proxy = Proxy::start(QUICK);
     let mut watch = proxy.command(&["status", "--watch", "--json"]);
     let mut watch = watch.stdout(Stdio::piped()).spawn().expect("started");
-    let mut stdout = std::io::BufReader::new(watch.stdout.take().expect("piped"));
+    let mut stdout = BufReader::new(watch.stdout.take().expect("piped"));
     let mut line = String::new();
-    std::io::BufRead::read_line(&mut stdout, &mut line).expect("a line");
+    stdout.read_line(&mut line).expect("a line");
     assert!(line.contains("\"serving\""), "{line}");
     assert_eq!(stop(&mut proxy.child), Some(0));
     assert_eq!(ended(&mut watch).code(), Some(0));
