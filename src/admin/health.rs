@@ -1,5 +1,6 @@
 //! The health listener's answers.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use crate::session::Phase;
 
 use super::exposition::Exposition;
 use super::readiness::Readiness;
+use super::server::Answers;
 
 /// The longest that `/drained` waits, and what it waits without a `timeout` of its own: the
 /// longest deregistration delay there is.
@@ -29,9 +31,15 @@ pub struct Health {
 
 type Answer = Response<Full<Bytes>>;
 
-impl Health {
-    /// Answers one request.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Answer {
+impl Answers for Health {
+    type Body = Full<Bytes>;
+
+    /// Probes and scrapers are few.
+    const CONNECTIONS: usize = 24;
+
+    const PATIENCE: Duration = Duration::from_secs(75);
+
+    async fn answer(&self, request: Request<Incoming>, _: SocketAddr) -> Answer {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n");
         }
@@ -52,7 +60,9 @@ impl Health {
             ),
         }
     }
+}
 
+impl Health {
     /// Answers when a drain has begun and is over.
     async fn drained(&self, query: Option<&str>) -> Answer {
         let limit = match query.and_then(|query| query.strip_prefix("timeout=")) {

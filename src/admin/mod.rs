@@ -1,8 +1,10 @@
-//! What is shown: health and metrics, on a listener and a thread of their own.
+//! What is shown and steered: health and metrics, and the control API, on listeners and a thread of
+//! their own.
 //!
 //! Nothing here is reachable through a data listener but readiness, where `health_path` is set;
 //! nothing here holds a session.
 
+pub mod control;
 mod exposition;
 mod health;
 mod readiness;
@@ -11,4 +13,4 @@ mod server;
 pub use exposition::{Exposition, recorder};
 pub use health::{Health, readiness};
 pub use readiness::Readiness;
-pub use server::serve;
+pub use server::{Answers, serve};

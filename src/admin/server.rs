@@ -1,65 +1,111 @@
-//! The health listener itself.
+//! The accept loop of health and of the control API.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::net::{AcceptError, Listening, Tasks};
 
-use super::health::Health;
-
-/// Connections at once: probes and scrapers are few, and each takes a descriptor that is reserved.
-const CONNECTIONS: usize = 24;
-/// For a request's head, and for a connection that is kept alive without one.
-const PATIENCE: Duration = Duration::from_secs(75);
 /// After a failed accept.
 const PAUSE: Duration = Duration::from_millis(50);
+/// The largest request head, and what is written ahead of a client that reads slowly.
+const BUFFER: usize = 16 * 1024;
 
-/// Answers health and metrics on a bound socket, for as long as it is polled inside a `LocalSet`.
+/// What answers the requests of a listener.
+pub trait Answers: 'static {
+    /// The body of its answers.
+    type Body: Body<Data = bytes::Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + 'static;
+
+    /// Connections at once; each takes a descriptor that is reserved.
+    const CONNECTIONS: usize;
+
+    /// For a request's head, and for a connection that is kept alive without one.
+    const PATIENCE: Duration;
+
+    /// Answers one request, which came to the address `local`.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        local: SocketAddr,
+    ) -> impl Future<Output = Response<Self::Body>>;
+}
+
+/// Answers on a bound socket, for as long as it is polled inside a `LocalSet`. When `stop` is
+/// cancelled no more connections are taken, and those there are end with the answer under way.
 ///
 /// # Errors
 /// When the socket cannot be watched.
-pub async fn serve(socket: TcpListener, health: Health, tasks: Tasks) -> io::Result<Infallible> {
+pub async fn serve<A: Answers>(
+    socket: TcpListener,
+    answers: A,
+    tasks: &Tasks,
+    stop: &CancellationToken,
+) -> io::Result<()> {
     let listening = Listening::new(socket)?;
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
-    let health = Rc::new(health);
+    let permits = Arc::new(Semaphore::new(A::CONNECTIONS));
+    let answers = Rc::new(answers);
     loop {
-        let (socket, _) = match listening.accept().await {
-            Ok(accepted) => accepted,
+        // First the permit: what waits for one waits in the kernel's queue.
+        let permit = tokio::select! {
+            permit = Arc::clone(&permits).acquire_owned() => permit,
+            () = stop.cancelled() => return Ok(()),
+        };
+        let accepted = tokio::select! {
+            accepted = listening.accept() => accepted,
+            () = stop.cancelled() => return Ok(()),
+        };
+        let socket = match accepted {
+            Ok((socket, _)) => socket,
             Err(AcceptError::Passing(_)) => continue,
             Err(AcceptError::Exhausted(_)) => {
                 sleep(PAUSE).await;
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+        let (Ok(permit), Ok(socket)) = (permit, TcpStream::from_std(socket)) else {
             continue;
         };
-        let Ok(socket) = tokio::net::TcpStream::from_std(socket) else {
-            continue;
-        };
-        let health = Rc::clone(&health);
+        let (answers, stop) = (Rc::clone(&answers), stop.clone());
         tasks.spawn(async move {
-            let service = service_fn(|request| {
-                let health = Rc::clone(&health);
-                async move { Ok::<_, Infallible>(health.answer(request).await) }
-            });
-            // How a probe's connection ends is no news.
-            let _ = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(PATIENCE)
-                .serve_connection(TokioIo::new(socket), service)
-                .await;
+            connection_of(socket, &*answers, &stop).await;
             drop(permit);
         });
     }
+}
+
+/// One connection, to its end. How a probe's connection ends is no news.
+async fn connection_of<A: Answers>(socket: TcpStream, answers: &A, stop: &CancellationToken) {
+    let Ok(local) = socket.local_addr() else {
+        return;
+    };
+    let service =
+        service_fn(
+            |request| async move { Ok::<_, Infallible>(answers.answer(request, local).await) },
+        );
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(A::PATIENCE)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(socket), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
 }

@@ -1,4 +1,4 @@
-//! The health thread: health and metrics answer from here whatever the workers do.
+//! The health thread: health, metrics and the control API answer from here whatever the workers do.
 
 use std::io;
 use std::net::TcpListener;
@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::control::Control;
 use crate::admin::{self, Health};
 use crate::net::{Endpoints, Tasks};
 
@@ -17,11 +18,15 @@ use crate::net::{Endpoints, Tasks};
 const PROBE: Duration = Duration::from_secs(1);
 /// How often histogram samples are folded; without it they pile up.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// How long the answers under way have when the process leaves.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// What the thread is born with.
 pub(super) struct Birth {
     pub(super) socket: TcpListener,
     pub(super) health: Health,
+    pub(super) admin_socket: TcpListener,
+    pub(super) control: Control,
     pub(super) endpoints: Arc<[Arc<Endpoints>]>,
     pub(super) stop: CancellationToken,
 }
@@ -34,6 +39,8 @@ pub(super) fn run(birth: Birth) -> io::Result<()> {
     let Birth {
         socket,
         health,
+        admin_socket,
+        control,
         endpoints,
         stop,
     } = birth;
@@ -43,10 +50,14 @@ pub(super) fn run(birth: Birth) -> io::Result<()> {
         let tasks = Tasks::new();
         tasks.spawn(probe(endpoints));
         tasks.spawn(upkeep());
-        tokio::select! {
-            served = admin::serve(socket, health, tasks) => served.map(|never| match never {}),
-            () = stop.cancelled() => Ok(()),
-        }
+        let connections = Tasks::new();
+        let served = tokio::try_join!(
+            admin::serve(socket, health, &connections, &stop),
+            admin::serve(admin_socket, control, &connections, &stop),
+        );
+        // Who waits for the end of the drain has it told before the process is gone.
+        let _ = timeout(LAST_WORDS, connections.all_gone()).await;
+        served.map(drop)
     })
 }
 

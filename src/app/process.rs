@@ -8,16 +8,19 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{Exposition, Health, Readiness, readiness, recorder};
+use crate::admin::{self, Exposition, Health, Readiness, readiness, recorder};
 use crate::config::{Config, ListenerName};
 use crate::drain::{self, Control, Drain, Report};
 use crate::lifecycle::Signals;
 use crate::net::{Descriptors, Endpoints, bind};
 use crate::session::metrics::Durations;
-use crate::session::{Holds, Ledger, Ledgers, ListenerIndex, PhaseView, WorkerIndex, Workers};
+use crate::session::{
+    Holds, Ledger, Ledgers, ListenerIndex, Order, PhaseView, WorkerIndex, Workers,
+};
 
 use super::error::Error;
 use super::wiring::{Birth, Shared};
@@ -28,6 +31,7 @@ pub struct App {
     config: Arc<Config>,
     listeners: Vec<TcpListener>,
     health: TcpListener,
+    admin: TcpListener,
     descriptors: Descriptors,
     control: Control,
     wishes: drain::Wishes,
@@ -99,11 +103,16 @@ impl App {
             key: "health.bind".to_owned(),
             source,
         })?;
+        let admin = bind(config.admin.bind).map_err(|source| Error::Bind {
+            key: "admin.bind".to_owned(),
+            source,
+        })?;
         let (control, wishes) = drain::channel();
         Ok(App {
             config: Arc::new(config),
             listeners,
             health,
+            admin,
             descriptors,
             control,
             wishes,
@@ -125,6 +134,11 @@ impl App {
         self.health.local_addr().unwrap_or(self.config.health.bind)
     }
 
+    /// The address that the control API is bound to.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin.local_addr().unwrap_or(self.config.admin.bind)
+    }
+
     /// The handle that starts a drain.
     pub fn control(&self) -> Control {
         self.control.clone()
@@ -141,10 +155,12 @@ impl App {
     fn run_on(self, runtime: &Runtime, signals: Option<Signals>) -> Result<Ended, Error> {
         recorder();
         let most = self.most_connections();
+        let bound = self.admin_addr();
         let App {
             config,
             listeners,
             health: health_socket,
+            admin: admin_socket,
             control,
             wishes,
             ..
@@ -174,11 +190,33 @@ impl App {
         if let Ok(addr) = health_socket.local_addr() {
             tracing::info!(%addr, "health listening");
         }
+        tracing::info!(addr = %bound, "admin listening");
+        let (inboxes, orders): (Vec<_>, Vec<_>) = (0..config.workers.get())
+            .map(|_| mpsc::unbounded_channel())
+            .unzip();
+        let workers = Workers::new(inboxes);
+        let (reports, reported) = watch::channel(None);
         let health = health::Birth {
             socket: health_socket,
             health: Health {
                 readiness: ready.clone(),
                 exposition: exposition.clone(),
+            },
+            admin_socket,
+            control: admin::control::Control {
+                settings: config.admin.clone(),
+                bound,
+                drain: config.drain.clone(),
+                asks: control.clone(),
+                reports: reported,
+                phase: view.clone(),
+                listeners: Arc::clone(&exposition.listeners),
+                ledgers: ledgers.clone(),
+                workers: workers.clone(),
+                holds: holds.clone(),
+                begun: Instant::now(),
+                stop: stop.clone(),
+                streams: Arc::new(Semaphore::new(admin::control::STREAMS)),
             },
             endpoints: Arc::clone(&endpoints),
             stop: stop.clone(),
@@ -194,13 +232,12 @@ impl App {
             health: Arc::new(move || readiness(&ready)),
             stop: stop.clone(),
         };
-        let (workers, births, births_ready) = births(shared, listeners);
+        let (births, births_ready) = births(shared, listeners, orders);
         let threads = births
             .into_iter()
             .map(|birth| start("worker", move || worker::run(birth)))
             .collect::<Result<Vec<_>, _>>()?;
 
-        let (reports, _) = watch::channel(None);
         let drain = Drain::new(drain::Parts {
             settings: config.drain.clone(),
             ledgers,
@@ -312,14 +349,14 @@ struct SharedSeed {
     stop: CancellationToken,
 }
 
-/// The workers' inboxes, what each is born with, and the word that each is ready.
+/// What each worker is born with, and the word that each is ready.
 fn births(
     seed: SharedSeed,
     listeners: Vec<TcpListener>,
-) -> (Workers, Vec<Birth>, Vec<oneshot::Receiver<()>>) {
+    orders: Vec<mpsc::UnboundedReceiver<Order>>,
+) -> (Vec<Birth>, Vec<oneshot::Receiver<()>>) {
     let count = seed.config.workers.get();
     let (hand, handed): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
-    let (inboxes, orders): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
     let shared = Shared {
         config: seed.config,
         ledgers: seed.ledgers,
@@ -351,7 +388,7 @@ fn births(
             ready,
         });
     }
-    (Workers::new(inboxes), births, all_ready)
+    (births, all_ready)
 }
 
 fn start<T: Send + 'static>(

@@ -28,6 +28,20 @@ pub(super) enum Command {
     Check(CheckArgs),
     /// Ask a running proxy whether it works, for a container's HEALTHCHECK
     Healthcheck(HealthcheckArgs),
+    /// Start the drain of a running proxy, or join the one under way
+    Drain(super::drain::DrainArgs),
+    /// Cancel a drain that has not begun to close sessions, or bring a drained proxy back
+    Undrain(super::drain::UndrainArgs),
+    /// Show the phase of a running proxy, the time left, and what is open
+    Status(super::status::StatusArgs),
+    /// List the open sessions of a running proxy
+    Sessions(super::sessions::SessionsArgs),
+    /// Keep the drain of a running proxy from ending while a command runs
+    Hold(super::hold::HoldArgs),
+    /// Write a completion script for a shell
+    Completions(super::packaging::CompletionsArgs),
+    /// Write a manual page
+    Man(super::packaging::ManArgs),
 }
 
 /// Each flag goes over its environment variable, and that over the file.
@@ -61,8 +75,8 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "ADDRESS", env = "LAMEDUCK_HEALTH", value_parser = flag::bind)]
     pub(super) health: Option<SocketAddr>,
 
-    /// Where the control API answers; loopback only [default: 127.0.0.1:9181]
-    #[arg(long, value_name = "ADDRESS", env = "LAMEDUCK_ADMIN", value_parser = flag::loopback)]
+    /// Where the control API answers; another address than loopback needs admin.token_file [default: 127.0.0.1:9181]
+    #[arg(long, value_name = "ADDRESS", env = "LAMEDUCK_ADMIN", value_parser = flag::admin)]
     pub(super) admin: Option<SocketAddr>,
 
     /// How many workers [default: one per core that the process may use]
@@ -205,7 +219,7 @@ mod tests {
             ("--window 30", "\"30s\""),
             ("--window 0s", "longer than zero"),
             ("--health :9180", "\"0.0.0.0:9180\""),
-            ("--admin 0.0.0.0:9181", "\"127.0.0.1:9181\""),
+            ("--admin :9181", "\"0.0.0.0:9181\""),
             ("--workers 0", "from 1 to 1024"),
             ("--log-format xml", "\"text\" or \"json\""),
         ] {

@@ -31,12 +31,13 @@ pub fn bind(text: &str) -> Result<SocketAddr, Wrong> {
     value::parse_socket_address(text)
 }
 
-/// An address to bind that only this machine can reach.
+/// An address to bind, or the URL that clients call it by: both stand in the same variable.
 ///
 /// # Errors
 /// As above.
-pub fn loopback(text: &str) -> Result<SocketAddr, Wrong> {
-    value::parse_loopback(text)
+pub fn admin(text: &str) -> Result<SocketAddr, Wrong> {
+    let address = text.strip_prefix("http://").unwrap_or(text);
+    bind(address.strip_suffix('/').unwrap_or(address))
 }
 
 /// How many workers.

@@ -11,9 +11,11 @@ use super::overrides::Overrides;
 use super::rules;
 use super::schema::{Raw, RawDrain, RawHttp, RawListener, RawUpstream};
 use super::section::{Found, Reader};
+use super::token::Token;
 use super::types::{
     Admin, Config, Drain, Endpoint, Goodbye, Health, Http, Limits, Listener, Log, Upstream,
 };
+use super::value::Wrong;
 
 /// A configuration to run with.
 #[derive(Clone, Debug)]
@@ -30,7 +32,7 @@ pub struct Loaded {
 /// Every fault of the file and between its values at once; a file that cannot be read is one.
 pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Loaded, Faults> {
     let Some(path) = path else {
-        return parse(None, "", overrides);
+        return parse(None, "", overrides, Token::read);
     };
     let bytes = fs::read(path).map_err(|error| unreadable(path, &error.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|error| {
@@ -44,7 +46,8 @@ pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Loaded, Faults
     })?;
     // Some editors put a byte order mark first, which the parser would count as a column.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    parse(Some(path.display().to_string().into()), text, overrides)
+    let file = path.display().to_string();
+    parse(Some(file.into()), text, overrides, Token::read)
 }
 
 fn unreadable(path: &Path, why: &str) -> Faults {
@@ -57,10 +60,12 @@ fn unreadable(path: &Path, why: &str) -> Faults {
     }])
 }
 
+/// `read_token` reads the one other file there may be.
 pub(super) fn parse(
     file: Option<Arc<str>>,
     text: &str,
     overrides: &Overrides,
+    read_token: fn(&Path) -> Result<Token, Wrong>,
 ) -> Result<Loaded, Faults> {
     let has_file = file.is_some();
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -73,6 +78,7 @@ pub(super) fn parse(
     overrides.apply(&mut raw, &root, &reader, has_file);
     drop(root);
     rules::check(&raw, &reader, has_file);
+    let token = raw.token(&reader, read_token);
     let findings = reader.into_findings();
     if findings
         .iter()
@@ -81,14 +87,26 @@ pub(super) fn parse(
         return Err(Faults::new(findings));
     }
     Ok(Loaded {
-        config: raw.into_config(),
+        config: raw.into_config(token),
         warnings: findings,
     })
 }
 
 impl Raw {
+    /// The token of the control API, if a file with one is named.
+    fn token(&self, reader: &Reader<'_>, read: fn(&Path) -> Result<Token, Wrong>) -> Option<Token> {
+        let path = self.token_file.value.as_deref()?;
+        match read(path) {
+            Ok(token) => Some(token),
+            Err(Wrong { what, help }) => {
+                reader.error(&self.token_file.origin, "admin.token_file", what, help);
+                None
+            }
+        }
+    }
+
     /// The values alone. To be called when nothing stands reported: then nothing is missing.
-    fn into_config(self) -> Config {
+    fn into_config(self, token: Option<Token>) -> Config {
         Config {
             workers: self.workers.value,
             listeners: self
@@ -112,6 +130,7 @@ impl Raw {
             },
             admin: Admin {
                 bind: self.admin.value,
+                token,
             },
             log: Log {
                 format: self.log_format.value,

@@ -15,6 +15,7 @@ mod overrides;
 mod rules;
 mod schema;
 mod section;
+mod token;
 mod types;
 mod value;
 
@@ -25,5 +26,6 @@ pub use finding::{Faults, Finding, Place, Severity};
 pub use keys::{Default, Key, known_keys};
 pub use load::{Loaded, load};
 pub use overrides::Overrides;
+pub use token::Token;
 pub use types::*;
 pub use value::{ListenUrl, Wrong};

@@ -20,7 +20,7 @@ pub struct Overrides {
     pub window: Option<Duration>,
     /// Replaces `health.bind`.
     pub health: Option<SocketAddr>,
-    /// Replaces `admin.bind`; checked for loopback where it is parsed.
+    /// Replaces `admin.bind`.
     pub admin: Option<SocketAddr>,
     /// Replaces `workers`.
     pub workers: Option<NonZeroUsize>,

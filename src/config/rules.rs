@@ -25,6 +25,7 @@ pub(super) fn check(raw: &Raw, reader: &Reader<'_>, has_file: bool) {
     listeners(raw, reader);
     upstreams(raw, reader, has_file);
     binds(raw, reader);
+    admin(raw, reader);
     window(&raw.drain, reader);
     stretches(&raw.drain, reader);
     idle_timeout(&raw.http, "http", reader);
@@ -195,6 +196,27 @@ fn binds(raw: &Raw, reader: &Reader<'_>) {
         }
         taken.push((key, bind));
     }
+}
+
+/// Who reaches the control API can drain: other machines only with a token.
+fn admin(raw: &Raw, reader: &Reader<'_>) {
+    let bind = &raw.admin;
+    let local = bind.value.ip().to_canonical().is_loopback();
+    let token = raw.token_file.value.is_some() || !raw.token_file.is_sound();
+    if !bind.is_sound() || local || token {
+        return;
+    }
+    let key = match bind.origin {
+        Origin::Flag(flag) => flag,
+        _ => "admin.bind",
+    };
+    let what = format!(
+        "`{}` can be reached from other machines, and who reaches it can drain",
+        bind.value
+    );
+    let port = bind.value.port();
+    let help = format!("write \"127.0.0.1:{port}\", or give admin.token_file too");
+    reader.error(&bind.origin, key, what, help);
 }
 
 /// Whether two addresses cannot both be bound. Port 0 is another one each time.

@@ -25,6 +25,7 @@ pub(super) struct Raw {
     pub(super) max_connections: Found<Option<NonZeroUsize>>,
     pub(super) health: Found<SocketAddr>,
     pub(super) admin: Found<SocketAddr>,
+    pub(super) token_file: Found<Option<PathBuf>>,
     pub(super) log_format: Found<LogFormat>,
 }
 
@@ -105,6 +106,7 @@ impl Raw {
         let listeners = root
             .tables("listener")
             .map_each(|mut table| RawListener::read(&mut table, &http, &drain));
+        let mut admin = root.table("admin");
         let upstreams = root
             .named_tables("upstream", value::upstream_name)
             .map_each(|(name, mut table)| RawUpstream::read(&mut table, name));
@@ -128,16 +130,16 @@ impl Raw {
                 value::socket_address,
                 (Ipv4Addr::UNSPECIFIED, 9180).into(),
             ),
-            admin: Self::read_admin(&mut root.table("admin")),
+            admin: admin.read(
+                "bind",
+                value::socket_address,
+                (Ipv4Addr::LOCALHOST, 9181).into(),
+            ),
+            token_file: admin.read("token_file", value::file, None),
             log_format: root
                 .table("log")
                 .read("format", value::log_format, LogFormat::Text),
         }
-    }
-
-    fn read_admin(table: &mut Section<'_>) -> Found<SocketAddr> {
-        table.not_yet("token_file");
-        table.read("bind", value::loopback, (Ipv4Addr::LOCALHOST, 9181).into())
     }
 }
 

@@ -122,17 +122,6 @@ impl<'a> Section<'a> {
         found
     }
 
-    /// A key that is planned: given, it is refused with just that.
-    pub(super) fn not_yet(&mut self, key: &'static str) {
-        if let Some((span, _)) = self.entry(key) {
-            let what = "this version does not have it yet".to_owned();
-            let help = "leave it out".to_owned();
-            self.reader
-                .wrong(&span, &self.key(key), Wrong { what, help });
-            self.asked.push(key);
-        }
-    }
-
     /// A table below this one, as `[key]`.
     pub(super) fn table(&mut self, key: &'static str) -> Section<'a> {
         self.asked.push(key);

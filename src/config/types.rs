@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::token::Token;
+
 /// The name of a listener, as written in the configuration and as shown in metrics.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerName(pub Arc<str>);
@@ -245,8 +247,10 @@ pub struct Health {
 /// Where the control API answers.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    /// The address to bind; loopback only.
+    /// The address to bind; loopback, unless there is a token.
     pub bind: SocketAddr,
+    /// What a client has to know; without it, whoever reaches the address may call.
+    pub token: Option<Token>,
 }
 
 /// How the log is written.

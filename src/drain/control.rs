@@ -58,8 +58,8 @@ pub enum Answer {
 /// Why a wish was not granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The running drain ends earlier than the one asked for, and a drain is never lengthened.
-    #[error("a drain is under way that ends earlier; it can only be shortened")]
+    /// The window of the running drain is shorter, and a drain is never lengthened.
+    #[error("a drain with a shorter window is under way; it can only be shortened")]
     Longer,
     /// Sessions are being asked to go already, or there is no drain.
     #[error("there is no drain that could still be cancelled")]
@@ -100,7 +100,7 @@ impl Control {
     /// Starts a drain, or shortens the one under way.
     ///
     /// # Errors
-    /// [`Refused::Longer`] when the one under way ends earlier; [`Refused::Gone`].
+    /// [`Refused::Longer`] when the one under way has a shorter window; [`Refused::Gone`].
     pub async fn ask(&self, request: Request) -> Result<Answer, Refused> {
         let (reply, answer) = oneshot::channel();
         self.0

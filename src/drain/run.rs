@@ -67,6 +67,8 @@ pub struct Ended {
 struct UnderWay {
     request: Request,
     window: Duration,
+    /// The shortest window that was asked for so far.
+    shortest: Duration,
     started: Instant,
     deadline: Deadline,
     notes: Notes,
@@ -212,6 +214,7 @@ impl Drain {
         (self.drains)(request.trigger.label());
         UnderWay {
             window,
+            shortest: window,
             started: now,
             deadline: self.deadline(now, window),
             notes: Notes::new(self.ledgers.totals()),
@@ -427,9 +430,16 @@ impl Drain {
                     let _ = reply.send(Ok(Answer::UnderWay(self.view())));
                     return Turn::GoOn;
                 };
-                let wanted = self.deadline(Instant::now(), window);
-                if wanted > drain.deadline {
+                // The same window once more is no longer one, though it counts from a later moment:
+                // a kubelet repeats its preStop, and means the drain that is under way.
+                if window > drain.shortest {
                     let _ = reply.send(Err(Refused::Longer));
+                    return Turn::GoOn;
+                }
+                drain.shortest = window;
+                let wanted = self.deadline(Instant::now(), window);
+                if wanted >= drain.deadline {
+                    let _ = reply.send(Ok(Answer::UnderWay(self.view())));
                     return Turn::GoOn;
                 }
                 drain.deadline = drain.deadline.sooner(wanted);

@@ -24,6 +24,12 @@ impl Tasks {
         tokio::task::spawn_local(self.0.track_future(future));
     }
 
+    /// Waits until none is running.
+    pub async fn all_gone(&self) {
+        self.0.close();
+        self.0.wait().await;
+    }
+
     /// How many are running.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -1,6 +1,7 @@
 //! Names of things that are counted.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// Which worker; a worker is one core's runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,6 +69,21 @@ impl fmt::Display for SessionId {
     }
 }
 
+/// What is not a session's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a session's id is 16 hexadecimal digits")]
+pub struct NoSessionId;
+
+impl FromStr for SessionId {
+    type Err = NoSessionId;
+
+    fn from_str(text: &str) -> Result<SessionId, NoSessionId> {
+        let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let id = digits.then(|| u64::from_str_radix(text, 16).ok());
+        id.flatten().map(SessionId).ok_or(NoSessionId)
+    }
+}
+
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -92,5 +108,14 @@ mod tests {
             id,
             SessionId::new(WorkerIndex(37), Home::Pump, 9_001, 70_000)
         );
+    }
+
+    #[test]
+    fn an_id_reads_back_as_it_is_shown() {
+        let id = SessionId::new(WorkerIndex(2_047), Home::Http, 16_777_215, 1);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in ["", "1", "+00000000000000a", "00000000000000000", "xyz"] {
+            assert_eq!(text.parse::<SessionId>(), Err(NoSessionId), "{text}");
+        }
     }
 }

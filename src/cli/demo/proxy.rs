@@ -165,7 +165,10 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
         },
         limits: Limits::default(),
         health: Health { bind: loopback(0) },
-        admin: Admin { bind: loopback(0) },
+        admin: Admin {
+            bind: loopback(0),
+            token: None,
+        },
         log: Log {
             format: LogFormat::Text,
         },

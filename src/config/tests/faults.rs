@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::reference::REFERENCE;
 use super::{LEAST, file, told, with};
-use crate::config::{Overrides, load};
+use crate::config::load::parse;
+use crate::config::{Overrides, Token, load};
 
 #[test]
 fn many_faults_are_told_in_one_go() {
@@ -130,11 +131,6 @@ fn unknown_keys_say_what_may_be_meant() {
             "[log]\ncolour = 1\n",
             "log.colour: is not a known key",
             "known here are format",
-        ),
-        (
-            "[admin]\ntoken_file = \"x\"\n",
-            "does not have it yet",
-            "leave it out",
         ),
     ] {
         let shown = file(&with(text)).expect_err(text).to_string();
@@ -284,4 +280,43 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn the_control_api_leaves_loopback_only_with_a_token() {
+    for bind in ["127.0.0.1:9181", "[::1]:0", "127.1.2.3:1"] {
+        file(&with(&format!("[admin]\nbind = \"{bind}\"\n"))).expect(bind);
+    }
+    let wide = "[admin]\nbind = \"0.0.0.0:9181\"\n";
+    let shown = file(&with(wide)).expect_err("wide").to_string();
+    assert!(
+        shown.starts_with("x.toml:9:8: error: admin.bind: `0.0.0.0:9181` can be reached from"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("\"127.0.0.1:9181\", or give admin.token_file"),
+        "{shown}"
+    );
+    let config = file(&with(&format!("{wide}token_file = \"t\"\n")))
+        .expect("legal")
+        .config;
+    assert!(config.admin.token.is_some());
+}
+
+#[test]
+fn a_token_file_that_cannot_be_read_is_told_at_its_place() {
+    let text = with("[admin]\ntoken_file = \"/no/such\"\n");
+    let read = |text: &str| {
+        parse(
+            Some("x.toml".into()),
+            text,
+            &Overrides::default(),
+            Token::read,
+        )
+    };
+    let shown = read(&text).expect_err("missing").to_string();
+    assert!(
+        shown.starts_with("x.toml:9:14: error: admin.token_file: cannot read `/no/such`: "),
+        "{shown}"
+    );
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{LEAST, with};
+use super::{LEAST, token, with};
 use crate::config::load::{Loaded, parse};
 use crate::config::{Config, Faults, ListenUrl, Overrides, Protocol, flag};
 
 fn over(text: &str, overrides: &Overrides) -> Result<Loaded, Faults> {
-    parse(Some("x.toml".into()), text, overrides)
+    parse(Some("x.toml".into()), text, overrides, token)
 }
 
 fn urls(texts: &[&str]) -> Vec<ListenUrl> {
@@ -32,7 +32,7 @@ fn names(config: &Config) -> Vec<String> {
 
 #[test]
 fn without_a_file_an_upstream_is_enough() {
-    let config = parse(None, "", &upstream()).expect("legal").config;
+    let config = parse(None, "", &upstream(), token).expect("legal").config;
     let [listener] = config.listeners.as_slice() else {
         panic!("{config:?}")
     };
@@ -50,7 +50,7 @@ fn without_a_file_an_upstream_is_enough() {
 
 #[test]
 fn without_a_file_and_an_upstream_it_is_said_how_to_give_one() {
-    let faults = parse(None, "", &Overrides::default()).expect_err("no agent");
+    let faults = parse(None, "", &Overrides::default(), token).expect_err("no agent");
     assert_eq!(
         faults.to_string(),
         "error: it is not said where the agent listens\n    help: give --upstream 127.0.0.1:9000 \
@@ -74,6 +74,7 @@ fn listeners_by_flag_get_names_of_their_own() {
             listen,
             ..upstream()
         },
+        token,
     )
     .expect("legal")
     .config;
@@ -97,7 +98,7 @@ fn flags_go_over_the_file() {
         listen: urls(&["http://0.0.0.0:1"]),
         window: Some(Duration::from_secs(30)),
         health: Some(flag::bind("0.0.0.0:2").expect("legal")),
-        admin: Some(flag::loopback("127.0.0.1:3").expect("legal")),
+        admin: Some(flag::admin("http://127.0.0.1:3/").expect("legal")),
         workers: Some(flag::workers("7").expect("legal")),
         log_format: Some(flag::log_format("json").expect("legal")),
         ..upstream()

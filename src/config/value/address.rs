@@ -39,18 +39,6 @@ pub(in crate::config) fn parse_socket_address(text: &str) -> Result<SocketAddr, 
     ))
 }
 
-/// An address to bind that only this machine can reach, from the text of a flag.
-pub(in crate::config) fn parse_loopback(text: &str) -> Result<SocketAddr, Wrong> {
-    let address = parse_socket_address(text)?;
-    if !address.ip().to_canonical().is_loopback() {
-        return Err(Wrong::new(
-            format!("`{text}` can be reached from other machines, and who reaches it can drain"),
-            format!("write \"127.0.0.1:{}\"", address.port()),
-        ));
-    }
-    Ok(address)
-}
-
 /// Where an agent listens, from the text of a flag.
 pub(in crate::config) fn parse_endpoint(text: &str) -> Result<Endpoint, Wrong> {
     const EXAMPLE: &str = "write host:port, such as \"127.0.0.1:9000\"";
@@ -110,11 +98,6 @@ pub(in crate::config) fn socket_address(value: &DeValue<'_>) -> Result<SocketAdd
         return Err(Wrong::new(what, format!("write \"0.0.0.0:{port}\"")));
     }
     parse_socket_address(string(value, "an address", "such as \"0.0.0.0:8080\"")?)
-}
-
-/// An address to bind that only this machine can reach.
-pub(in crate::config) fn loopback(value: &DeValue<'_>) -> Result<SocketAddr, Wrong> {
-    parse_loopback(string(value, "an address", "such as \"127.0.0.1:9181\"")?)
 }
 
 /// Where an agent listens.
@@ -192,31 +175,6 @@ mod tests {
         }
         let later = "does not have unix sockets yet";
         refused("\"unix:/run/x\"", socket_address, later, "127.0.0.1");
-    }
-
-    #[test]
-    fn the_control_api_stays_on_loopback() {
-        for text in ["\"127.0.0.1:9181\"", "\"[::1]:0\"", "\"127.1.2.3:1\""] {
-            taken(text, loopback);
-        }
-        refused(
-            "\"0.0.0.0:9181\"",
-            loopback,
-            "other machines",
-            "\"127.0.0.1:9181\"",
-        );
-        refused(
-            "\"10.0.0.1:9181\"",
-            loopback,
-            "other machines",
-            "\"127.0.0.1:9181\"",
-        );
-        refused(
-            "\"unix:/run/x\"",
-            loopback,
-            "does not have unix sockets yet",
-            "127.0.0.1",
-        );
     }
 
     #[test]

@@ -1,0 +1,84 @@
+//! The control API: watches the drain, starts and cancels it, and keeps the holds.
+//!
+//! It answers on a socket of its own, on the health thread; no data listener leads here. What it
+//! may do is what [`drain::Control`], [`Holds`] and the orders to the workers allow: no state is
+//! kept here.
+
+mod body;
+mod events;
+mod guard;
+mod holds;
+mod problem;
+mod report;
+mod routes;
+mod sessions;
+mod status;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, ListenerName};
+use crate::drain::{self, Report};
+use crate::session::{Holds, Ledgers, PhaseView, Workers};
+
+use super::server::Answers;
+
+pub use holds::HoldView;
+pub use sessions::{SessionPage, SessionView, Sort, Ways};
+pub use status::Status;
+
+/// What the control API answers from.
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// `[admin]`.
+    pub settings: config::Admin,
+    /// The address that is bound, with its real port.
+    pub bound: SocketAddr,
+    /// `[drain]`, for the exit code and the time that a session is given.
+    pub drain: config::Drain,
+    /// The way to the drain.
+    pub asks: drain::Control,
+    /// The report of the last drain.
+    pub reports: watch::Receiver<Option<Arc<Report>>>,
+    /// The phase.
+    pub phase: watch::Receiver<PhaseView>,
+    /// The listeners' names, by index.
+    pub listeners: Arc<[ListenerName]>,
+    /// The counts.
+    pub ledgers: Ledgers,
+    /// The ways to the workers.
+    pub workers: Workers,
+    /// The holds.
+    pub holds: Holds,
+    /// Since when the process can tell the time.
+    pub begun: Instant,
+    /// Cancelled when the process leaves.
+    pub stop: CancellationToken,
+    /// How many event streams there may still be.
+    pub streams: Arc<Semaphore>,
+}
+
+/// Event streams at once; they last, and must not take the connections of everybody else.
+pub const STREAMS: usize = 8;
+
+impl Answers for Control {
+    type Body = body::Body;
+
+    const CONNECTIONS: usize = 24;
+
+    const PATIENCE: Duration = Duration::from_secs(15);
+
+    async fn answer(&self, request: Request<Incoming>, local: SocketAddr) -> Response<body::Body> {
+        match self.route(request, local).await {
+            Ok(response) => response,
+            Err(problem) => problem.into_response(),
+        }
+    }
+}

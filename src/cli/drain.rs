@@ -1,0 +1,231 @@
+//! `lameduck drain` and `lameduck undrain`.
+
+use std::io;
+use std::time::Duration;
+
+use clap::Args;
+use http::{Method, StatusCode};
+use tokio::time::{Instant, sleep};
+
+use super::client::{Client, Error, Event, Events, Report, Target};
+use super::progress::{Display, Progress, report_table};
+use super::words::{counted, length};
+use super::{exit, out};
+use crate::admin::control::Status;
+use crate::config::flag;
+
+/// Between two questions where there is no stream of events.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Args)]
+pub(super) struct DrainArgs {
+    #[command(flatten)]
+    target: Target,
+
+    /// The deregistration delay: the drain is over by then [default: the proxy's drain.window]
+    #[arg(long, value_name = "DURATION", value_parser = flag::window)]
+    window: Option<Duration>,
+
+    /// Why, for the log and the report
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+
+    /// Show the drain until it is over, and exit with the proxy's own code
+    #[arg(long)]
+    wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UndrainArgs {
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Starts a drain, or joins the one under way.
+pub(super) async fn drain(args: DrainArgs) -> Result<u8, Error> {
+    let client = args.target.client()?;
+    let mut wish = serde_json::Map::new();
+    if let Some(window) = args.window {
+        wish.insert(
+            "window".to_owned(),
+            format!("{}ms", window.as_millis()).into(),
+        );
+    }
+    if let Some(reason) = args.reason {
+        wish.insert("reason".to_owned(), reason.into());
+    }
+    let answer = client
+        .ask(Method::POST, "/v1/drain", Some(&wish.into()))
+        .await?;
+    let status: Status = answer.read()?;
+    let begun = if answer.status == StatusCode::ACCEPTED {
+        "the drain begins"
+    } else {
+        "a drain was under way"
+    };
+    let left = match (status.phase.as_str(), status.remaining) {
+        ("drained", _) => "it is over".to_owned(),
+        (_, Some(left)) => format!("it is over in {} at the latest", length(left)),
+        (_, None) => status.phase.clone(),
+    };
+    let open = counted(status.open, "session");
+    eprintln!("{begun}: {left}; {open} open");
+    if !args.wait {
+        return Ok(exit::OK);
+    }
+    let end = Wait::new(&client, status).end().await?;
+    Ok(end.told())
+}
+
+/// Cancels a drain.
+pub(super) async fn undrain(args: UndrainArgs) -> Result<u8, Error> {
+    let client = args.target.client()?;
+    let answer = client.ask(Method::DELETE, "/v1/drain", None).await?;
+    let status: Status = answer.read()?;
+    eprintln!("{}: {} open", status.phase, counted(status.open, "session"));
+    Ok(exit::OK)
+}
+
+/// How the wait for a drain ends.
+enum End {
+    Drained(Report),
+    /// The process serves again.
+    Cancelled,
+    /// The process is gone, and said no more than this.
+    Lost(Box<Status>),
+}
+
+impl End {
+    /// Tells how it ended; what is returned is the exit code.
+    fn told(self) -> u8 {
+        match self {
+            End::Drained(report) => {
+                // Who closed our stdout still wants the exit code.
+                let _ = out::lines(&report_table(&report));
+                report.exit_code
+            }
+            End::Cancelled => {
+                eprintln!("the drain was cancelled: the proxy serves");
+                exit::FAILED
+            }
+            End::Lost(last) => lost(&last),
+        }
+    }
+}
+
+/// Tells what is known of a proxy that went without a report.
+fn lost(last: &Status) -> u8 {
+    let Status { phase, open, .. } = last;
+    if let Some(code) = last.exit_code {
+        eprintln!("the proxy has left, drained; its report did not reach us");
+        return code;
+    }
+    let open_then = counted(*open, "session");
+    eprintln!("the proxy has left while it was {phase}, with {open_then} open");
+    if phase == "closing" && *open == 0 {
+        exit::OK
+    } else {
+        eprintln!("error: whether they ended cleanly cannot be told");
+        exit::FAILED
+    }
+}
+
+/// The wait for the end of a drain.
+struct Wait<'c> {
+    client: &'c Client,
+    progress: Progress,
+    display: Display<io::Stderr>,
+}
+
+impl Wait<'_> {
+    fn new(client: &Client, status: Status) -> Wait<'_> {
+        Wait {
+            client,
+            progress: Progress::new(status, Instant::now()),
+            display: Display::on(io::stderr()),
+        }
+    }
+
+    /// Shows the drain until it is over. A stream that breaks is opened again; where there is
+    /// none to be had, the status is asked for.
+    async fn end(mut self) -> Result<End, Error> {
+        loop {
+            if let Some(end) = self.ended() {
+                return Ok(self.reported(end).await);
+            }
+            match self.client.events().await {
+                Ok(events) => {
+                    if let Some(end) = self.follow(events).await? {
+                        return Ok(end);
+                    }
+                }
+                Err(error) if error.is_unreachable() => return Ok(self.lost()),
+                Err(error) if error.is_refusal(StatusCode::SERVICE_UNAVAILABLE) => {}
+                Err(error) => return Err(error),
+            }
+            match self.client.get("/v1/status").await {
+                Ok(status) => self.take(status),
+                Err(error) if error.is_unreachable() => return Ok(self.lost()),
+                Err(error) => return Err(error),
+            }
+            sleep(ASK_AGAIN).await;
+        }
+    }
+
+    /// Follows a stream until the drain is over; none if the stream ends before.
+    async fn follow(&mut self, mut events: Events) -> Result<Option<End>, Error> {
+        let mut ticks = self.display.ticks();
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event?,
+                _ = ticks.tick() => {
+                    self.show();
+                    continue;
+                }
+            };
+            match event {
+                Some(Event::Status(status)) => self.take(*status),
+                Some(Event::Report(report)) => return Ok(Some(End::Drained(*report))),
+                None => return Ok(None),
+            }
+            if let Some(End::Cancelled) = self.ended() {
+                return Ok(Some(End::Cancelled));
+            }
+        }
+    }
+
+    fn take(&mut self, status: Status) {
+        self.progress.update(status, Instant::now());
+        self.show();
+    }
+
+    fn show(&mut self) {
+        // Who closed our stderr still wants the exit code.
+        let _ = self.display.show(&mut self.progress, Instant::now());
+    }
+
+    /// Whether the last status was one of the end.
+    fn ended(&self) -> Option<End> {
+        let status = self.progress.status();
+        match status.phase.as_str() {
+            "drained" => Some(self.lost()),
+            "serving" | "starting" => Some(End::Cancelled),
+            _ => None,
+        }
+    }
+
+    fn lost(&self) -> End {
+        End::Lost(Box::new(self.progress.status().clone()))
+    }
+
+    /// The end with its report, if there is still somebody to give it.
+    async fn reported(&self, end: End) -> End {
+        match end {
+            End::Lost(last) => match self.client.get("/v1/drain/report").await {
+                Ok(report) => End::Drained(report),
+                Err(_) => End::Lost(last),
+            },
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The control API and its commands, against the binary itself.
+
+mod api;
+mod commands;
+mod drains;
+mod harness;
+mod hostile;
