@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::agent::websocket::WebSocketAgent;
-use crate::harness::client::websocket::{self, Record};
 use crate::harness::client::Style;
+use crate::harness::client::websocket::{self, Record};
 use crate::harness::delay::Delay;
 use crate::harness::ledger::{SHORTEST, Side};
 use crate::harness::wire::End;

@@ -152,7 +152,8 @@ impl Talk {
         let text = message(self.side.sent).into_bytes();
         match self.style {
             Style::Ask(_) | Style::Think(..)
-                if (self.side.received.len() as u64) < self.side.sent => {
+                if (self.side.received.len() as u64) < self.side.sent =>
+            {
                 return Vec::new();
             }
             Style::ChatInParts(_) => return self.next_piece(&text),
