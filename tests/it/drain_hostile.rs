@@ -190,7 +190,7 @@ async fn hold_on(mut wire: Wire) {
     while wire.more().await {
         wire.ahead.clear();
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
