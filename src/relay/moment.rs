@@ -2,12 +2,16 @@
 //!
 //! Once one side has been told, what the *other* side says to it can no longer be delivered, for
 //! about a round trip. So the side that speaks unasked is told first (its last words still go
-//! through), and it is done when the other is least likely to speak: right behind an answer, or
-//! right behind a beat of a steady rhythm. A pure function of a session's own traffic.
+//! through), and it is done when the other is least likely to speak: in the breath of an answer, or
+//! of a beat of a steady rhythm. A pure function of a session's own traffic.
+//!
+//! How far away the client is, nobody can tell: where a balancer ends TCP, the kernel knows the way
+//! to the balancer. So a moment is first looked for that suits a client far away, and as the wait
+//! goes on one that suits the client which the kernel sees.
 
 use crate::session::Direction;
 
-use super::traffic::{Micros, Traffic};
+use super::traffic::{Micros, Rhythm, Traffic};
 
 /// Who is told first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +27,7 @@ pub(super) enum First {
 pub(super) struct Circumstances {
     /// The moment of the decision.
     pub(super) now: Micros,
-    /// The client's round trip, in microseconds.
+    /// The round trip to the client or to a balancer before it, in microseconds.
     pub(super) round_trip: u64,
     /// Whether boundaries of messages are known. Where they are not, an answer may come in
     /// pieces, and only silence shows its end.
@@ -37,6 +41,13 @@ pub(super) struct Circumstances {
 /// Longest wait for a gap in a rhythm, in microseconds: many beats of a lively session. An answer
 /// that is due is waited for until the last chance.
 const PATIENCE: u64 = 2_000_000;
+
+/// How long a moment is looked for that suits a far client and an uneven rhythm, where no answer is
+/// waited for, in microseconds.
+const SHORT_PATIENCE: u64 = 500_000;
+
+/// The round trip to a client that is far away, in microseconds.
+const FAR: u64 = 100_000;
 
 /// How long a peer on a busy machine takes to act on what it has received, in microseconds.
 const REACTION: u64 = 4_000;
@@ -59,27 +70,33 @@ const SILENCE: u64 = 5_000;
 /// Whether now is the moment, and who is told first.
 pub(super) fn decide(traffic: &Traffic, c: Circumstances) -> Option<First> {
     let only_answers = traffic.agent_only_answers();
-    if c.last_chance {
-        let agent_is_slower =
-            traffic.of(Direction::ToClient).gap > traffic.of(Direction::ToUpstream).gap;
-        let client_first = only_answers || agent_is_slower;
-        return Some(if client_first {
-            First::Client
-        } else {
-            First::Agent
-        });
-    }
-    if !settled(traffic, c) {
-        return None;
-    }
-    if only_answers {
-        behind_an_answer(traffic, c).then_some(First::Client)
+    let first = if only_answers
+        || pace(traffic, Direction::ToClient, c) > pace(traffic, Direction::ToUpstream, c)
+    {
+        First::Client
     } else {
-        between_beats(traffic, c)
+        First::Agent
+    };
+    let now = c.last_chance
+        || settled(traffic, c)
+            && if only_answers {
+                behind_an_answer(traffic, c)
+            } else {
+                behind_a_beat(traffic, first, c)
+            };
+    now.then_some(first)
+}
+
+/// The time between two messages of a direction: its usual gap, or the one that is under way.
+fn pace(traffic: &Traffic, way: Direction, c: Circumstances) -> u64 {
+    let rhythm = traffic.of(way);
+    match rhythm.messages {
+        0 => u64::MAX,
+        _ => u64::from(rhythm.gap).max(c.now.since(rhythm.said)),
     }
 }
 
-/// Request and reply: the client is told in the breath of the last answer.
+/// Request and reply: the client is told in the breath of the last answer, before its next thought.
 fn behind_an_answer(traffic: &Traffic, c: Circumstances) -> bool {
     let client = traffic.of(Direction::ToUpstream);
     let agent = traffic.of(Direction::ToClient);
@@ -96,33 +113,34 @@ fn behind_an_answer(traffic: &Traffic, c: Circumstances) -> bool {
             0 => FIRST_BYTES,
             _ => PATIENCE.max(u64::from(traffic.answer) * 8),
         };
-        return c.now.since(client.last) > usual.max(u64::from(client.gap) * 3);
+        return c.now.since(client.said) > usual.max(u64::from(client.gap) * 3);
     }
-    let just_answered = c.boundaries && c.now.since(agent.last) < 1_000;
-    just_answered
-        || c.waited >= PATIENCE
-        || quiet_before(client.gap, c.now.since(client.last), guard(traffic, c))
+    // Without boundaries there is no better moment to wait for.
+    let patience = if c.boundaries {
+        PATIENCE
+    } else {
+        SHORT_PATIENCE
+    };
+    just_said(agent, c) || c.waited >= PATIENCE || is_quiet_for_long(client, traffic, patience, c)
 }
 
-/// An agent that speaks unasked: told first, in a gap of the client's own rhythm; or the other way
-/// round when only the agent's gaps are wide enough.
-fn between_beats(traffic: &Traffic, c: Circumstances) -> Option<First> {
-    let client = traffic.of(Direction::ToUpstream);
-    let agent = traffic.of(Direction::ToClient);
-    let guard = guard(traffic, c);
-    if client.messages == 0 || quiet_before(client.gap, c.now.since(client.last), guard) {
-        return Some(First::Agent);
-    }
-    let agent_is_slower = agent.gap > client.gap;
-    if agent_is_slower && quiet_before(agent.gap, c.now.since(agent.last), guard) {
-        return Some(First::Client);
-    }
-    let first = if agent_is_slower {
-        First::Client
-    } else {
-        First::Agent
-    };
-    (c.waited >= PATIENCE).then_some(first)
+/// Somebody speaks unasked: the other side is told last, in the breath of its own beat. That is the
+/// side that speaks less often, so that the least is lost of what crosses on the wire.
+fn behind_a_beat(traffic: &Traffic, first: First, c: Circumstances) -> bool {
+    let told_last = traffic.of(match first {
+        First::Agent => Direction::ToUpstream,
+        First::Client => Direction::ToClient,
+    });
+    // Within a burst a beat promises no pause.
+    let is_even = told_last.deviation * 2 <= told_last.gap;
+    (just_said(told_last, c) && (is_even || c.waited >= SHORT_PATIENCE))
+        || c.waited >= PATIENCE
+        || is_quiet_for_long(told_last, traffic, SHORT_PATIENCE, c)
+}
+
+/// Whether these are the very bytes that ended a message: what is told now goes out with them.
+fn just_said(rhythm: &Rhythm, c: Circumstances) -> bool {
+    c.boundaries && rhythm.messages > 0 && rhythm.said == c.now
 }
 
 /// Whether raw bytes have come to a pause in both directions.
@@ -142,11 +160,28 @@ fn guard(traffic: &Traffic, c: Circumstances) -> u64 {
     c.round_trip * 3 / 2 + u64::from(traffic.answer).clamp(REACTION, 50_000)
 }
 
-/// Whether a source with this rhythm is not about to speak: its next beat is further away than the
-/// guard, or its rhythm has broken off.
-fn quiet_before(gap: u32, silent_for: u64, guard: u64) -> bool {
-    let gap = u64::from(gap);
-    gap == 0 || silent_for + guard < gap || silent_for > gap * 3 + guard
+/// Whether a side is not about to speak: its next beat is further away than the guard, or its
+/// rhythm has broken off. How uneven the rhythm is and how far away the client may be counts less
+/// and less as the wait goes on.
+fn is_quiet_for_long(rhythm: &Rhythm, traffic: &Traffic, patience: u64, c: Circumstances) -> bool {
+    if rhythm.messages == 0 {
+        return true;
+    }
+    let guard = guard(traffic, c);
+    let silent_for = c.now.since(rhythm.said);
+    let gap = u64::from(rhythm.gap);
+    let uneven = u64::from(rhythm.deviation) * 4;
+    if gap == 0 {
+        return silent_for > (guard + FAR) * 4;
+    }
+    let fading = |what: u64, over: u64| what * over.saturating_sub(c.waited) / over;
+    let far_patience = if c.boundaries {
+        PATIENCE
+    } else {
+        SHORT_PATIENCE
+    };
+    let margin = guard + fading(uneven, patience) + fading(FAR, far_patience);
+    silent_for + margin < gap || silent_for > gap * 2 + uneven + guard + FAR
 }
 
 /// Whether what was being said has been said, where only silence can show it.
@@ -207,7 +242,27 @@ mod tests {
     #[test]
     fn request_and_reply_goes_right_behind_the_answer() {
         let traffic = request_reply(20_000, 500, 50);
-        assert_eq!(decide(&traffic, at(50 * 20_000 + 600)), Some(First::Client));
+        assert_eq!(decide(&traffic, at(50 * 20_000 + 500)), Some(First::Client));
+    }
+
+    #[test]
+    fn request_and_reply_does_not_go_while_the_client_thinks() {
+        // Uneven, as thoughts are, and further away than the kernel sees.
+        let mut traffic = Traffic::default();
+        let mut now = 0;
+        for round in 0..50 {
+            now += 110_000 + round * 7 % 10 * 50_000;
+            traffic.note(Direction::ToUpstream, Micros(now), 1);
+            traffic.note(Direction::ToClient, Micros(now + 500), 1);
+        }
+        for later in (1_000..560_000).step_by(5_000) {
+            let mut c = at(now + later);
+            c.waited = later.min(500_000);
+            assert_eq!(decide(&traffic, c), None, "{later} later");
+        }
+        assert_eq!(decide(&traffic, at(now + 500)), Some(First::Client));
+        let given_up = now + 5_000_000;
+        assert_eq!(decide(&traffic, at(given_up)), Some(First::Client));
     }
 
     #[test]
@@ -244,8 +299,53 @@ mod tests {
             traffic.note(Direction::ToUpstream, Micros(beat * 20_000 + 10_000), 1);
         }
         let last = 49 * 20_000 + 10_000;
-        assert_eq!(decide(&traffic, at(last + 1_000)), Some(First::Agent));
+        assert_eq!(decide(&traffic, at(last)), Some(First::Agent));
         assert_eq!(decide(&traffic, at(last + 17_000)), None);
+    }
+
+    #[test]
+    fn who_speaks_less_often_is_told_last() {
+        for (client, agent, first) in [
+            (20_000, 500_000, First::Client),
+            (500_000, 20_000, First::Agent),
+            (90_000, 60_000, First::Agent),
+            (60_000, 90_000, First::Client),
+        ] {
+            let mut traffic = Traffic::default();
+            let last = client.max(agent) * 20;
+            for now in (0..=last).step_by(10_000) {
+                if now % client == 0 {
+                    traffic.note(Direction::ToUpstream, Micros(now), 1);
+                }
+                if now % agent == 0 {
+                    traffic.note(Direction::ToClient, Micros(now), 1);
+                }
+            }
+            assert_eq!(
+                decide(&traffic, at(last)),
+                Some(first),
+                "{client} and {agent}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_rare_client_before_a_pusher_is_told_behind_its_own_words() {
+        let mut traffic = Traffic::default();
+        for beat in 1..200 {
+            traffic.note(Direction::ToClient, Micros(beat * 50_000), 1);
+            if beat % 60 == 0 {
+                traffic.note(Direction::ToUpstream, Micros(beat * 50_000), 1);
+            }
+        }
+        let last = 180 * 50_000;
+        assert_eq!(decide(&traffic, at(last)), Some(First::Agent));
+        let soon = decide(&traffic, at(last + 100_000));
+        assert_eq!(soon, None, "two gaps are no rhythm yet");
+        assert_eq!(decide(&traffic, at(last + 2_950_000)), None);
+        let mut c = at(last + 100_000);
+        c.waited = SHORT_PATIENCE * 3 / 4;
+        assert_eq!(decide(&traffic, c), Some(First::Agent));
     }
 
     #[test]
@@ -273,6 +373,8 @@ mod tests {
         c.boundaries = false;
         assert_eq!(decide(&traffic, c), None);
         c.now = Micros(50 * 50_000 + 6_000);
+        assert_eq!(decide(&traffic, c), None, "the client may be far away");
+        c.waited = SHORT_PATIENCE;
         assert_eq!(decide(&traffic, c), Some(First::Client));
     }
 

@@ -21,37 +21,51 @@ impl Micros {
 pub(super) struct Rhythm {
     /// Messages so far.
     pub(super) messages: u64,
-    /// When the last bytes came.
+    /// When the last bytes came, be they part of a message or of a Ping.
     pub(super) last: Micros,
+    /// When the last message ended.
+    pub(super) said: Micros,
     /// The smoothed time between messages, in microseconds; zero before the second.
     pub(super) gap: u32,
+    /// How far from it a message comes on average, in microseconds.
+    pub(super) deviation: u32,
 }
 
 impl Rhythm {
     fn beat(&mut self, now: Micros, messages: u32) {
+        self.last = now;
         if messages == 0 {
-            self.last = now;
             return;
         }
         if self.messages > 0 {
-            let gap = now.since(self.last) / u64::from(messages);
-            self.gap = smoothed(self.gap, gap);
+            let sample = now.since(self.said) / u64::from(messages);
+            let sample = u32::try_from(sample).unwrap_or(u32::MAX);
+            if self.gap == 0 {
+                self.deviation = sample / 2;
+            } else {
+                self.deviation = nearer(self.deviation, sample.abs_diff(self.gap), 4);
+            }
+            self.gap = smoothed(self.gap, sample);
         }
         self.messages += u64::from(messages);
-        self.last = now;
+        self.said = now;
     }
 }
 
-/// An exponential average with a weight of one eighth, as RFC 6298 section 2 has it for round
-/// trips.
-fn smoothed(average: u32, sample: u64) -> u32 {
-    let sample = u32::try_from(sample).unwrap_or(u32::MAX);
+/// An exponential average with a weight of one eighth; with the deviation's of a quarter, as
+/// RFC 6298 section 2 has them for round trips.
+fn smoothed(average: u32, sample: u32) -> u32 {
     if average == 0 {
         return sample.max(1);
     }
+    nearer(average, sample, 8).max(1)
+}
+
+/// The average, nearer to the sample by one part in so many.
+fn nearer(average: u32, sample: u32, parts: i64) -> u32 {
     let (average, sample) = (i64::from(average), i64::from(sample));
-    let next = average + (sample - average) / 8;
-    u32::try_from(next).unwrap_or(u32::MAX).max(1)
+    let next = average + (sample - average) / parts;
+    u32::try_from(next).unwrap_or(u32::MAX)
 }
 
 /// The traffic of both directions.
@@ -78,8 +92,9 @@ impl Traffic {
         if messages > 0 && direction == Direction::ToClient {
             match self.last {
                 Some(Direction::ToUpstream) => {
-                    let asked = self.rhythms[Direction::ToUpstream.index()].last;
-                    self.answer = smoothed(self.answer, now.since(asked));
+                    let asked = self.rhythms[Direction::ToUpstream.index()].said;
+                    let took = u32::try_from(now.since(asked)).unwrap_or(u32::MAX);
+                    self.answer = smoothed(self.answer, took);
                     self.unasked = self.unasked.saturating_add(messages - 1);
                 }
                 _ => self.unasked = self.unasked.saturating_add(messages),
@@ -109,7 +124,35 @@ mod tests {
             traffic.note(Direction::ToClient, Micros(beat * 50_000), 1);
         }
         assert_eq!(traffic.of(Direction::ToClient).gap, 50_000);
+        assert!(traffic.of(Direction::ToClient).deviation < 10);
         assert!(!traffic.agent_only_answers());
+    }
+
+    #[test]
+    fn an_uneven_rhythm_deviates() {
+        let mut traffic = Traffic::default();
+        for beat in 1..40 {
+            let uneven = beat * 50_000 + beat % 2 * 20_000;
+            traffic.note(Direction::ToClient, Micros(uneven), 1);
+        }
+        let deviation = traffic.of(Direction::ToClient).deviation;
+        assert!((15_000..25_000).contains(&deviation), "{deviation}");
+    }
+
+    #[test]
+    fn parts_and_control_frames_are_no_beats() {
+        let mut traffic = Traffic::default();
+        for beat in 1..20 {
+            traffic.note(Direction::ToUpstream, Micros(beat * 1_000_000), 1);
+            for control in 1..40 {
+                let between = Micros(beat * 1_000_000 + control * 25_000);
+                traffic.note(Direction::ToUpstream, between, 0);
+            }
+        }
+        let client = traffic.of(Direction::ToUpstream);
+        assert_eq!(client.gap, 1_000_000);
+        assert_eq!(client.said, Micros(19_000_000));
+        assert_eq!(client.last, Micros(19_975_000), "yet it is not idle");
     }
 
     #[test]

@@ -111,7 +111,7 @@ impl ChatAgent {
 }
 
 /// Two drills at once would disturb each other's pace, be they in one process or in two.
-fn one_at_a_time() -> std::fs::File {
+pub(crate) fn one_at_a_time() -> std::fs::File {
     let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/drill.lock");
     let file = std::fs::File::create(path).expect("a file that can be locked");
     file.lock().expect("a lock");
@@ -173,7 +173,7 @@ async fn drill(chat: ChatAgent, size: Size) {
 }
 
 /// Sockets of a large drill need more descriptors than many shells give.
-fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

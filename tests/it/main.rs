@@ -24,6 +24,8 @@ mod harness;
 
 mod drain_ends_early;
 mod drain_events;
+mod drain_far;
+mod drain_hostile;
 mod drain_mixed;
 mod drain_refuses;
 mod drain_tcp;

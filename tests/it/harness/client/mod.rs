@@ -17,6 +17,8 @@ pub enum Style {
     ChatInParts(Duration),
     /// Sends a message at this pace, unless the last one is still unanswered.
     Ask(Duration),
+    /// Sends a message a random time, from the first to the second, after the last was answered.
+    Think(Duration, Duration),
     /// Only listens.
     Listen,
 }
@@ -25,6 +27,8 @@ impl Style {
     fn pace(self) -> Option<Interval> {
         let every = match self {
             Style::Chat(every) | Style::ChatInParts(every) | Style::Ask(every) => every,
+            // Each answer sets it anew.
+            Style::Think(_, longest) => longest,
             Style::Listen => return None,
         };
         // Not all in step: a crowd of clients has no common clock.
@@ -33,6 +37,11 @@ impl Style {
         pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         Some(pace)
     }
+}
+
+/// A random length between two.
+fn between(shortest: Duration, longest: Duration) -> Duration {
+    shortest + (longest - shortest).mul_f64(fastrand::f64())
 }
 
 /// The next tick of a pace; never, where there is none. Cancel safe.

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::frames::{CLOSE, CONTINUATION, Frame, PING, PONG, TEXT};
 use super::super::ledger::{Close, Side, message, number};
 use super::super::wire::{Response, Wire, request};
-use super::{Style, tick};
+use super::{Style, between, tick};
 
 /// The fields of an upgrade request.
 pub const UPGRADE: [(&str, &str); 4] = [
@@ -86,7 +86,14 @@ pub async fn converse(
             frame = Frame::read(&mut wire) => frame,
         };
         let Some(frame) = frame else { break };
-        if let Some(answer) = talk.hear(&frame) {
+        let heard = talk.side.received.len();
+        let answer = talk.hear(&frame);
+        if let (Style::Think(shortest, longest), Some(pace)) = (style, &mut pace)
+            && talk.side.received.len() > heard
+        {
+            pace.reset_after(between(shortest, longest));
+        }
+        if let Some(answer) = answer {
             let _ = wire.send(answer).await;
         }
     }
@@ -97,7 +104,7 @@ pub async fn converse(
         side.faults
             .push(format!("the stream ended within a frame: {:?}", wire.ahead));
     }
-    let asked = matches!(style, Style::Ask(_));
+    let asked = matches!(style, Style::Ask(_) | Style::Think(..));
     let unanswered = if asked {
         side.sent - side.received.len() as u64
     } else {
@@ -144,7 +151,9 @@ impl Talk {
     fn speak(&mut self) -> Vec<u8> {
         let text = message(self.side.sent).into_bytes();
         match self.style {
-            Style::Ask(_) if (self.side.received.len() as u64) < self.side.sent => {
+            Style::Ask(_) | Style::Think(..)
+                if (self.side.received.len() as u64) < self.side.sent =>
+            {
                 return Vec::new();
             }
             Style::ChatInParts(_) => return self.next_piece(&text),
