@@ -46,9 +46,6 @@ pub struct Ended {
     pub report: Option<Arc<Report>>,
 }
 
-/// How long health and admin go on after the drain: answers that wait for its end are written.
-const LAST_ANSWERS: Duration = Duration::from_millis(50);
-
 /// The exit code for what could not be started.
 const FAILED: u8 = 1;
 
@@ -266,8 +263,6 @@ impl App {
         });
         // Connections that hold nothing are still there; they end with the workers.
         runtime.block_on(workers.cut());
-        // Who waits for the end at /drained, or scrapes a last time, still gets an answer.
-        runtime.block_on(tokio::time::sleep(LAST_ANSWERS));
         stop.cancel();
         for thread in threads.into_iter().chain([health_thread]) {
             if let Ok(Err(error)) = thread.join() {
