@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -42,8 +42,21 @@ struct EndpointState {
     endpoint: Endpoint,
     /// Set when the endpoint is an address, and no name to be looked up.
     addr: Option<SocketAddr>,
-    healthy: AtomicBool,
+    health: AtomicU8,
     metrics: EndpointMetrics,
+}
+
+/// Nothing has been tried yet.
+const UNKNOWN: u8 = 0;
+/// The last attempt went wrong.
+const LOST: u8 = 1;
+/// The last attempt went well.
+const WELL: u8 = 2;
+
+impl EndpointState {
+    fn is_well(&self) -> bool {
+        self.health.load(Ordering::Relaxed) == WELL
+    }
 }
 
 /// An upstream's endpoints and their health, shared by all workers.
@@ -63,7 +76,7 @@ impl Endpoints {
             EndpointState {
                 endpoint: endpoint.clone(),
                 addr: endpoint.0.parse().ok(),
-                healthy: AtomicBool::new(false),
+                health: AtomicU8::new(UNKNOWN),
                 metrics,
             }
         });
@@ -81,16 +94,14 @@ impl Endpoints {
 
     /// Whether the last attempt to reach one of them went well.
     pub fn any_healthy(&self) -> bool {
-        self.endpoints
-            .iter()
-            .any(|e| e.healthy.load(Ordering::Relaxed))
+        self.endpoints.iter().any(EndpointState::is_well)
     }
 
     /// Tries those that could not be reached last time. What is well is left alone: a connection
     /// without a word fills the logs of some agents.
     pub async fn probe_unhealthy(&self) {
         for state in &self.endpoints {
-            if !state.healthy.load(Ordering::Relaxed) {
+            if !state.is_well() {
                 let _ = self.reach(state).await;
             }
         }
@@ -122,15 +133,15 @@ impl Endpoints {
             // A socket that was reset meanwhile shows it at the first read.
             let _ = socket.set_nodelay(true);
         }
-        let well = reached.is_ok();
-        if state.healthy.swap(well, Ordering::Relaxed) != well {
-            state.metrics.healthy(well);
+        let health = if reached.is_ok() { WELL } else { LOST };
+        if state.health.swap(health, Ordering::Relaxed) != health {
+            state.metrics.healthy(health == WELL);
             match &reached {
                 Ok(_) => tracing::info!(
                     upstream = %self.name, endpoint = %state.endpoint, "endpoint reached"
                 ),
                 Err(e) => tracing::warn!(
-                    upstream = %self.name, endpoint = %state.endpoint, error = %e, "endpoint lost"
+                    upstream = %self.name, endpoint = %state.endpoint, error = %e, "endpoint cannot be reached"
                 ),
             }
         }
@@ -163,7 +174,7 @@ impl Dialer {
         let all = &self.shared.endpoints;
         let start = self.next.fetch_add(1, Ordering::Relaxed);
         let turn = || (0..all.len()).map(|i| &all[(start.wrapping_add(i)) % all.len()]);
-        let is_well = |state: &&EndpointState| state.healthy.load(Ordering::Relaxed);
+        let is_well = |state: &&EndpointState| state.is_well();
         let order: Vec<_> = turn()
             .filter(is_well)
             .chain(turn().filter(|state| !is_well(state)))
