@@ -10,7 +10,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
-use crate::session::Phase;
+use crate::session::{ListenerIndex, Phase};
 
 use super::exposition::Exposition;
 use super::readiness::Readiness;
@@ -46,7 +46,7 @@ impl Answers for Health {
         match request.uri().path() {
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" => {
-                let (status, body) = readiness(&self.readiness);
+                let (status, body) = readiness(&self.readiness, None);
                 respond(status, "application/json", body)
             }
             "/metrics" => {
@@ -88,8 +88,9 @@ impl Health {
 }
 
 /// The status and the JSON body of readiness, as `/readyz` and `health_path` give them.
-pub fn readiness(readiness: &Readiness) -> (StatusCode, Bytes) {
-    let answer = readiness.now();
+/// On a listener, its own drain counts too.
+pub fn readiness(readiness: &Readiness, listener: Option<ListenerIndex>) -> (StatusCode, Bytes) {
+    let answer = readiness.now(listener);
     let status = if answer.ready {
         StatusCode::OK
     } else {

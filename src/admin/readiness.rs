@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::config;
 use crate::net::Endpoints;
-use crate::session::{Ledgers, Phase, PhaseView};
+use crate::session::{Ledgers, ListenerIndex, Phase, PhaseView};
 
 /// What readiness is made of.
 #[derive(Clone, Debug)]
@@ -38,8 +38,11 @@ pub struct Answer {
 
 impl Readiness {
     /// The answer of this moment.
-    pub fn now(&self) -> Answer {
-        let phase = self.phase.borrow().phase;
+    pub fn now(&self, listener: Option<ListenerIndex>) -> Answer {
+        let phase = {
+            let view = self.phase.borrow();
+            listener.map_or(view.phase, |listener| view.of(listener))
+        };
         let open = self.ledgers.totals().open();
         let (ready, reason) = self.judge(phase);
         Answer {

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::config::{LateArrivals, Protocol};
 use crate::http::Arrival;
 use crate::net::{AcceptError, Listening, bind};
-use crate::session::{ListenerIndex, Phase};
+use crate::session::{ListenerIndex, PhaseView};
 
 use super::wiring::{Handed, Shared};
 
@@ -64,7 +64,7 @@ impl Acceptor {
             };
             tokio::select! {
                 () = self.accept(&listening) => {}
-                changed = phase.wait_for(|view| self.closes_in(view.phase)) => {
+                changed = phase.wait_for(|view| self.is_closed(view)) => {
                     if changed.is_err() {
                         return;
                     }
@@ -72,18 +72,14 @@ impl Acceptor {
             }
             self.empty(&listening);
             drop(listening);
-            if phase
-                .wait_for(|view| !self.closes_in(view.phase))
-                .await
-                .is_err()
-            {
+            if phase.wait_for(|view| !self.is_closed(view)).await.is_err() {
                 return;
             }
         }
     }
 
-    fn closes_in(&self, phase: Phase) -> bool {
-        self.closes_when_draining && phase.refuses()
+    fn is_closed(&self, view: &PhaseView) -> bool {
+        self.closes_when_draining && view.of(self.listener).refuses()
     }
 
     async fn accept(&self, listening: &Listening) {
@@ -115,7 +111,7 @@ impl Acceptor {
         let total: usize = ledgers.iter().map(|ledger| ledger.load()).sum();
         let arrival = if total >= self.shared.most {
             Arrival::Overload
-        } else if self.shared.phase.borrow().phase.refuses() {
+        } else if self.shared.phase.borrow().of(self.listener).refuses() {
             Arrival::Late
         } else {
             Arrival::Welcome

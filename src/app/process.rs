@@ -18,11 +18,11 @@ use crate::lifecycle::Signals;
 use crate::net::{Descriptors, Endpoints, bind};
 use crate::session::metrics::Durations;
 use crate::session::{
-    Holds, Ledger, Ledgers, ListenerIndex, Order, PhaseView, WorkerIndex, Workers,
+    Holds, Ledger, Ledgers, ListenerIndex, Order, PhaseView, Whom, WorkerIndex, Workers,
 };
 
 use super::error::Error;
-use super::wiring::{Birth, Shared};
+use super::wiring::{Birth, HealthOn, Shared};
 use super::{health, log, worker};
 
 /// Everything bound, nothing served yet.
@@ -225,7 +225,7 @@ impl App {
             endpoints,
             phase: view,
             most,
-            health: Arc::new(move || readiness(&ready)),
+            health: Arc::new(move |listener| readiness(&ready, Some(listener))),
             stop: stop.clone(),
         };
         let (births, births_ready) = births(shared, listeners, orders);
@@ -236,6 +236,7 @@ impl App {
 
         let drain = Drain::new(drain::Parts {
             settings: config.drain.clone(),
+            listeners: Arc::clone(&exposition.listeners),
             ledgers,
             workers: workers.clone(),
             holds,
@@ -261,7 +262,7 @@ impl App {
             }
         });
         // Connections that hold nothing are still there; they end with the workers.
-        runtime.block_on(workers.cut());
+        runtime.block_on(workers.cut(&Whom::All));
         stop.cancel();
         for thread in threads.into_iter().chain([health_thread]) {
             if let Ok(Err(error)) = thread.join() {
@@ -339,7 +340,7 @@ struct SharedSeed {
     endpoints: Arc<[Arc<Endpoints>]>,
     phase: watch::Receiver<PhaseView>,
     most: usize,
-    health: crate::http::HealthAnswer,
+    health: HealthOn,
     stop: CancellationToken,
 }
 

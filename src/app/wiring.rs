@@ -3,11 +3,13 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::StatusCode;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::http::{Arrival, HealthAnswer};
+use crate::http::Arrival;
 use crate::net::Endpoints;
 use crate::session::{Ledgers, ListenerIndex, Order, PhaseView, WorkerIndex};
 
@@ -19,6 +21,9 @@ pub(super) struct Handed {
     pub(super) listener: ListenerIndex,
     pub(super) arrival: Arrival,
 }
+
+/// Answers `health_path` on a listener.
+pub(super) type HealthOn = Arc<dyn Fn(ListenerIndex) -> (StatusCode, Bytes) + Send + Sync>;
 
 /// What every worker can see.
 #[derive(Clone)]
@@ -32,7 +37,7 @@ pub(super) struct Shared {
     pub(super) hand: Arc<[mpsc::UnboundedSender<Handed>]>,
     /// The most client connections at once.
     pub(super) most: usize,
-    pub(super) health: HealthAnswer,
+    pub(super) health: HealthOn,
     pub(super) stop: CancellationToken,
 }
 

@@ -17,7 +17,7 @@ use crate::http::{Accepted, Agent, Arrival, Connections, Site};
 use crate::net::Tasks;
 use crate::relay::{Pump, Speech, Tunnel};
 use crate::session::{
-    Connected, Home, Ledger, ListenerIndex, Order, Page, Phase, Refusal, SessionId,
+    Connected, Home, Ledger, ListenerIndex, Order, Page, Phase, PhaseView, Refusal, SessionId,
 };
 
 use super::acceptor::Acceptor;
@@ -45,7 +45,6 @@ struct Worker {
     ledger: Arc<Ledger>,
     pump: Pump,
     connections: Connections,
-    phase: Rc<Cell<Phase>>,
     tasks: Tasks,
     /// By listener.
     places: Vec<Place>,
@@ -53,6 +52,7 @@ struct Worker {
 
 /// A listener as this worker serves it.
 struct Place {
+    phase: Rc<Cell<Phase>>,
     agent: Rc<Agent>,
     /// None for raw TCP.
     site: Option<Rc<Site>>,
@@ -74,12 +74,12 @@ async fn work(birth: Birth) -> io::Result<()> {
         ledger: Arc::clone(shared.ledgers.of(index)),
         pump,
         connections: Connections::new(index),
-        phase: Rc::new(Cell::new(view.borrow_and_update().phase)),
         tasks: Tasks::new(),
         places: Vec::new(),
         shared,
     };
     worker.build();
+    worker.note_phase(&view.borrow_and_update());
     for (listener, socket) in sockets {
         let acceptor = Acceptor::new(worker.shared.clone(), listener, &socket);
         worker.tasks.spawn(acceptor.run(socket));
@@ -98,7 +98,7 @@ async fn work(birth: Birth) -> io::Result<()> {
             tokio::select! {
                 Some(order) = orders.recv() => worker.obey(order),
                 Some(handed) = handed.recv() => worker.take(handed),
-                Ok(()) = view.changed() => worker.phase.set(view.borrow_and_update().phase),
+                Ok(()) = view.changed() => worker.note_phase(&view.borrow_and_update()),
                 _ = sweep.tick() => worker.sweep(),
             }
         }
@@ -125,6 +125,8 @@ impl Worker {
             let endpoints = Arc::clone(&self.shared.endpoints[i]);
             let agent = Rc::new(Agent::new(upstream, endpoints, self.tasks.clone()));
             let goodbye = Rc::new(listener.goodbye.clone());
+            let phase = Rc::new(Cell::new(Phase::Starting));
+            let health = Arc::clone(&self.shared.health);
             let site = (listener.protocol == Protocol::Http).then(|| {
                 Rc::new(Site {
                     listener: index,
@@ -134,17 +136,24 @@ impl Worker {
                     agent: Rc::clone(&agent),
                     pump: self.pump.clone(),
                     connections: self.connections.clone(),
-                    phase: Rc::clone(&self.phase),
+                    phase: Rc::clone(&phase),
                     ledger: Arc::clone(&self.ledger),
-                    health: Some(Arc::clone(&self.shared.health)),
+                    health: Some(Arc::new(move || health(index))),
                     tasks: self.tasks.clone(),
                 })
             });
             self.places.push(Place {
+                phase,
                 agent,
                 site,
                 goodbye,
             });
+        }
+    }
+
+    fn note_phase(&self, view: &PhaseView) {
+        for (index, place) in (0..).map(ListenerIndex).zip(&self.places) {
+            place.phase.set(view.of(index));
         }
     }
 
@@ -215,9 +224,9 @@ impl Worker {
                 until,
                 handshake,
             } => self.leave(&ids, until, handshake),
-            Order::Cut { reply } => {
-                let mut cut = self.pump.cut();
-                cut.extend(self.connections.cut());
+            Order::Cut { whom, reply } => {
+                let mut cut = self.pump.cut(&whom);
+                cut.extend(self.connections.cut(&whom));
                 let _ = reply.send(cut);
             }
         }

@@ -12,7 +12,7 @@ use super::progress::{Display, Progress, report_table};
 use super::words::{counted, length};
 use super::{exit, out};
 use crate::admin::control::Status;
-use crate::config::flag;
+use crate::config::{Wrong, flag};
 
 /// Between two questions where there is no stream of events.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -30,15 +30,68 @@ pub(super) struct DrainArgs {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 
+    /// Drain one listener alone, by its name, while the others serve
+    #[arg(long, value_name = "NAME", conflicts_with = "share")]
+    listener: Option<String>,
+
+    /// Ask a share of the open sessions to go, such as 25%, while everything serves: it hands load
+    /// to machines that are new
+    #[arg(long, value_name = "PERCENT", value_parser = share)]
+    share: Option<String>,
+
     /// Show the drain until it is over, and exit with the proxy's own code
     #[arg(long)]
     wait: bool,
+}
+
+/// A share, as it is written.
+fn share(text: &str) -> Result<String, Wrong> {
+    flag::share(text).map(|_| text.to_owned())
+}
+
+impl DrainArgs {
+    /// The part that is meant, as the status calls it; none for everything.
+    fn part(&self) -> Option<Meant> {
+        let listener = self
+            .listener
+            .as_ref()
+            .map(|name| format!("listener {name}"));
+        let listener = listener.map(Meant::Listener);
+        listener.or(self.share.is_some().then_some(Meant::Share))
+    }
+}
+
+/// What is drained, where it is not everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Meant {
+    /// A listener, by what the status calls it.
+    Listener(String),
+    /// A share: there is no more than one.
+    Share,
+}
+
+impl Meant {
+    /// Whether a part's name in the status is this.
+    pub(super) fn is(&self, part: &str) -> bool {
+        match self {
+            Meant::Listener(name) => name == part,
+            Meant::Share => part.starts_with("share "),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
 pub(super) struct UndrainArgs {
     #[command(flatten)]
     target: Target,
+
+    /// The drain of this listener alone
+    #[arg(long, value_name = "NAME", conflicts_with = "share")]
+    listener: Option<String>,
+
+    /// The drain of a share: who has been asked goes, nobody else is asked
+    #[arg(long)]
+    share: bool,
 }
 
 /// Starts a drain, or joins the one under way.
@@ -51,8 +104,15 @@ pub(super) async fn drain(args: DrainArgs) -> Result<u8, Error> {
             format!("{}ms", window.as_millis()).into(),
         );
     }
-    if let Some(reason) = args.reason {
-        wish.insert("reason".to_owned(), reason.into());
+    let part = args.part();
+    for (name, value) in [
+        ("reason", args.reason),
+        ("listener", args.listener),
+        ("share", args.share),
+    ] {
+        if let Some(value) = value {
+            wish.insert(name.to_owned(), value.into());
+        }
     }
     let answer = client
         .ask(Method::POST, "/v1/drain", Some(&wish.into()))
@@ -63,24 +123,31 @@ pub(super) async fn drain(args: DrainArgs) -> Result<u8, Error> {
     } else {
         "a drain was under way"
     };
-    let left = match (status.phase.as_str(), status.remaining) {
+    let progress = Progress::new(status.clone(), part, Instant::now());
+    let stage = progress.stage();
+    let left = match (stage.phase, stage.remaining) {
         ("drained", _) => "it is over".to_owned(),
         (_, Some(left)) => format!("it is over in {} at the latest", length(left)),
-        (_, None) => status.phase.clone(),
+        (phase, None) => phase.to_owned(),
     };
     let open = counted(status.open, "session");
     eprintln!("{begun}: {left}; {open} open");
     if !args.wait {
         return Ok(exit::OK);
     }
-    let end = Wait::new(&client, status).end().await?;
+    let end = Wait::new(&client, progress).end().await?;
     Ok(end.told())
 }
 
 /// Cancels a drain.
 pub(super) async fn undrain(args: UndrainArgs) -> Result<u8, Error> {
     let client = args.target.client()?;
-    let answer = client.ask(Method::DELETE, "/v1/drain", None).await?;
+    let path = match (&args.listener, args.share) {
+        (Some(name), _) => format!("/v1/drain?listener={name}"),
+        (None, true) => "/v1/drain?share".to_owned(),
+        (None, false) => "/v1/drain".to_owned(),
+    };
+    let answer = client.ask(Method::DELETE, &path, None).await?;
     let status: Status = answer.read()?;
     eprintln!("{}: {} open", status.phase, counted(status.open, "session"));
     Ok(exit::OK)
@@ -138,10 +205,10 @@ struct Wait<'c> {
 }
 
 impl Wait<'_> {
-    fn new(client: &Client, status: Status) -> Wait<'_> {
+    fn new(client: &Client, progress: Progress) -> Wait<'_> {
         Wait {
             client,
-            progress: Progress::new(status, Instant::now()),
+            progress,
             display: Display::on(io::stderr()),
         }
     }
@@ -185,11 +252,15 @@ impl Wait<'_> {
             };
             match event {
                 Some(Event::Status(status)) => self.take(*status),
-                Some(Event::Report(report)) => return Ok(Some(End::Drained(*report))),
+                Some(Event::Report(report)) if self.progress.is_of(report.part.as_deref()) => {
+                    return Ok(Some(End::Drained(*report)));
+                }
+                Some(Event::Report(_)) => {}
                 None => return Ok(None),
             }
             if let Some(End::Cancelled) = self.ended() {
-                return Ok(Some(End::Cancelled));
+                // Of a share that is drained nothing is left but its report.
+                return Ok(Some(self.reported(End::Cancelled).await));
             }
         }
     }
@@ -206,8 +277,7 @@ impl Wait<'_> {
 
     /// Whether the last status was one of the end.
     fn ended(&self) -> Option<End> {
-        let status = self.progress.status();
-        match status.phase.as_str() {
+        match self.progress.stage().phase {
             "drained" => Some(self.lost()),
             "serving" | "starting" => Some(End::Cancelled),
             _ => None,
@@ -220,12 +290,13 @@ impl Wait<'_> {
 
     /// The end with its report, if there is still somebody to give it.
     async fn reported(&self, end: End) -> End {
-        match end {
-            End::Lost(last) => match self.client.get("/v1/drain/report").await {
-                Ok(report) => End::Drained(report),
-                Err(_) => End::Lost(last),
-            },
-            other => other,
+        let report: Result<Report, _> = self.client.get("/v1/drain/report").await;
+        match (report, end) {
+            (Ok(report), End::Lost(_)) => End::Drained(report),
+            (Ok(report), End::Cancelled) if self.progress.is_told_by(&report) => {
+                End::Drained(report)
+            }
+            (_, end) => end,
         }
     }
 }

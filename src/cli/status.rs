@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::client::{Error, Event, Target};
 use super::progress::{Display, Progress};
-use super::words::{printable, shortened, table};
+use super::words::{length, printable, shortened, table};
 use super::{exit, out};
 use crate::admin::control::Status;
 
@@ -37,8 +37,9 @@ pub(super) async fn status(args: StatusArgs) -> Result<u8, Error> {
         return Ok(exit::OK);
     }
     let now = Instant::now();
-    out::lines(&Progress::new(status.clone(), now).screen(now))?;
+    out::lines(&Progress::new(status.clone(), None, now).screen(now))?;
     out::lines(&by_listener(&status))?;
+    out::lines(&parts(&status))?;
     Ok(exit::OK)
 }
 
@@ -65,7 +66,7 @@ async fn watch(args: &StatusArgs) -> Result<u8, Error> {
         match event {
             Some(Event::Status(status)) if args.json => {
                 out::line(&json(&status))?;
-                progress = Some(Progress::new(*status, now));
+                progress = Some(Progress::new(*status, None, now));
             }
             Some(Event::Status(status)) => {
                 let progress = match &mut progress {
@@ -73,7 +74,7 @@ async fn watch(args: &StatusArgs) -> Result<u8, Error> {
                         progress.update(*status, now);
                         progress
                     }
-                    none => none.insert(Progress::new(*status, now)),
+                    none => none.insert(Progress::new(*status, None, now)),
                 };
                 display.show(progress, now).map_err(closed)?;
             }
@@ -89,6 +90,18 @@ async fn watch(args: &StatusArgs) -> Result<u8, Error> {
 
 fn json(status: &Status) -> String {
     serde_json::to_string(status).unwrap_or_default()
+}
+
+/// The parts that are drained, or being drained, while the rest serves.
+fn parts(status: &Status) -> Vec<String> {
+    let parts = status.parts.iter().map(|part| {
+        let left = match part.phase.as_str() {
+            "drained" => String::new(),
+            _ => format!(", {} left", length(part.remaining)),
+        };
+        format!("  {} {}{left}", printable(&part.part), part.phase)
+    });
+    parts.collect()
 }
 
 /// Listeners by kinds, where there is more than one listener.

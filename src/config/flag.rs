@@ -15,6 +15,14 @@ pub fn window(text: &str) -> Result<Duration, Wrong> {
     value::parse_positive_duration(text)
 }
 
+/// A share such as `25%`; from 0.0 to 1.0.
+///
+/// # Errors
+/// As above.
+pub fn share(text: &str) -> Result<f64, Wrong> {
+    value::parse_share(text)
+}
+
 /// Where an agent listens, as `host:port`.
 ///
 /// # Errors

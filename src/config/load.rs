@@ -199,6 +199,7 @@ impl RawDrain {
             readiness: self.readiness.value,
             finish: self.finish.value,
             close_timeout: self.close_timeout.value,
+            max_closing: self.max_closing.value,
             late_arrivals: self.late_arrivals.value,
             exit_code_when_cut: self.exit_code_when_cut.value,
             exit_when_drained: self.exit_when_drained.value,

@@ -77,6 +77,7 @@ pub(super) struct RawDrain {
     pub(super) readiness: Found<Readiness>,
     pub(super) finish: Found<Duration>,
     pub(super) close_timeout: Found<Duration>,
+    pub(super) max_closing: Found<NonZeroUsize>,
     pub(super) websocket_close_code: Found<u16>,
     pub(super) websocket_close_reason: Found<String>,
     pub(super) close_order: Found<CloseOrder>,
@@ -85,6 +86,9 @@ pub(super) struct RawDrain {
     pub(super) exit_when_drained: Found<ExitWhenDrained>,
     pub(super) report_file: Found<Option<PathBuf>>,
 }
+
+/// Sessions that are asked to go at once: their clients come back within about a second.
+const AT_ONCE: NonZeroUsize = NonZeroUsize::new(500).expect("not zero");
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -281,6 +285,7 @@ impl RawDrain {
             readiness: table.read("readiness", value::readiness, Readiness::Auto),
             finish: table.read("finish", value::duration, secs(0)),
             close_timeout: table.read("close_timeout", value::positive_duration, secs(5)),
+            max_closing: table.read("max_closing", value::at_once, AT_ONCE),
             websocket_close_code: table.read("websocket_close_code", value::close_code, 1012),
             websocket_close_reason: table.read(
                 "websocket_close_reason",

@@ -172,6 +172,8 @@ pub struct Drain {
     pub finish: Duration,
     /// The longest that one session may take from being asked to being gone.
     pub close_timeout: Duration,
+    /// The most sessions that are asked to go and are not gone, while the window suffices.
+    pub max_closing: NonZeroUsize,
     /// What a session that arrives after the lame duck stretch meets.
     pub late_arrivals: LateArrivals,
     /// The exit code of a drain in which sessions were cut.

@@ -20,11 +20,12 @@ pub(super) use choice::{
     readiness,
 };
 pub(super) use number::{
-    Size, close_code, connections, exit_code, header_bytes, header_count, parse_workers, workers,
+    Size, at_once, close_code, connections, exit_code, header_bytes, header_count, parse_workers,
+    workers,
 };
 pub(super) use text::{close_reason, file, health_path, listener_name, upstream_name, via};
 pub(super) use time::{
-    duration, parse_positive_duration, positive_duration, show_duration, stretch,
+    duration, parse_positive_duration, parse_share, positive_duration, show_duration, stretch,
 };
 
 /// A value that is not what it should be.

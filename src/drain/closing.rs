@@ -1,12 +1,12 @@
-//! The closing stretch: its times, and the ticks at which sessions are asked to go.
+//! The closing stretch: the ticks at which sessions are asked to go.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::session::{Deadline, Workers};
+use crate::session::{Deadline, Facts, SessionId, Workers};
 
-use super::schedule::Schedule;
+use super::schedule::{Limits, Schedule};
 
 /// How often somebody may be asked.
 pub(super) const TICK: Duration = Duration::from_millis(20);
@@ -17,49 +17,42 @@ const REFRESH: Duration = Duration::from_secs(1);
 pub(super) struct Closing {
     schedule: Schedule,
     deadline: Deadline,
-    /// Kept at the end, so that the close handshake of the last one still fits.
-    reserve: Duration,
     refreshed: Option<Instant>,
 }
 
 impl Closing {
-    /// A stretch from now to the deadline, with so long for a close handshake at most.
-    pub(super) fn new(now: Instant, deadline: Deadline, close_timeout: Duration) -> Closing {
-        let left = deadline.left(now);
-        // In a short window the handshakes may not eat the spread.
-        let reserve = close_timeout.min(left / 8);
-        // Who is asked last still has time to wait for its moment.
-        let end = now + (left - reserve).mul_f64(0.85);
+    /// A stretch from now to the deadline.
+    pub(super) fn new(now: Instant, deadline: Deadline, limits: Limits) -> Closing {
         Closing {
-            schedule: Schedule::new(now, end),
+            schedule: Schedule::new(now, deadline, limits),
             deadline,
-            reserve,
             refreshed: None,
         }
     }
 
     /// The deadline has moved earlier.
     pub(super) fn shorten(&mut self, now: Instant, deadline: Deadline) {
-        let left = deadline.left(now);
         self.deadline = deadline;
-        self.reserve = self.reserve.min(left / 8);
-        self.schedule
-            .shorten(now + (left - self.reserve).mul_f64(0.85));
+        self.schedule.shorten(now, deadline);
         self.refreshed = None;
     }
 
-    /// Asks those that are due.
-    pub(super) async fn tick(&mut self, workers: &Workers) {
+    /// Asks those that are due, among those that are `meant`.
+    pub(super) async fn tick(&mut self, workers: &Workers, meant: impl Fn(&Facts) -> bool) {
         let stale = self.refreshed.is_none_or(|at| at.elapsed() >= REFRESH);
         if stale {
-            let facts = workers.facts().await;
+            let mut facts = workers.facts().await;
+            facts.retain(meant);
             let at_once = self.schedule.plan(&facts);
-            workers.leave(&at_once, self.deadline.at(), self.reserve);
+            self.ask(workers, &at_once);
             self.refreshed = Some(Instant::now());
         }
         let due = self.schedule.due(Instant::now());
-        if !due.is_empty() {
-            workers.leave(&due, self.deadline.at(), self.reserve);
+        self.ask(workers, &due);
+    }
+    fn ask(&self, workers: &Workers, ids: &[SessionId]) {
+        if !ids.is_empty() {
+            workers.leave(ids, self.deadline.at(), self.schedule.reserve());
         }
     }
 }

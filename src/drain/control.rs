@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::session::PhaseView;
+use crate::session::{Part, PhaseView};
 
 /// What started a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ impl Trigger {
 pub struct Request {
     /// Where it comes from.
     pub trigger: Trigger,
+    /// What is to be drained, if not everything.
+    pub part: Option<Part>,
     /// The window; without one, the configured.
     pub window: Option<Duration>,
     /// Why, in words, for the log and the report.
@@ -61,6 +63,9 @@ pub enum Refused {
     /// The window of the running drain is shorter, and a drain is never lengthened.
     #[error("a drain with a shorter window is under way; it can only be shortened")]
     Longer,
+    /// Another drain is under way, which this one cannot join.
+    #[error("another drain is under way; wait for its end, or cancel it")]
+    Another,
     /// Sessions are being asked to go already, or there is no drain.
     #[error("there is no drain that could still be cancelled")]
     NothingToCancel,
@@ -69,10 +74,14 @@ pub enum Refused {
     Gone,
 }
 
+/// Where the answer to a wish goes.
+pub(super) type Reply = oneshot::Sender<Result<Answer, Refused>>;
+
 /// A message to the drain's loop.
+#[derive(Debug)]
 pub(super) enum Wish {
-    Start(Request, oneshot::Sender<Result<Answer, Refused>>),
-    Cancel(oneshot::Sender<Result<Answer, Refused>>),
+    Start(Request, Reply),
+    Cancel(Option<Part>, Reply),
     CutNow,
 }
 
@@ -97,10 +106,12 @@ impl Control {
         let _ = self.0.send(Wish::Start(request, reply));
     }
 
-    /// Starts a drain, or shortens the one under way.
+    /// Starts a drain, or shortens the one under way. A drain of everything takes the place of one
+    /// of a part.
     ///
     /// # Errors
-    /// [`Refused::Longer`] when the one under way has a shorter window; [`Refused::Gone`].
+    /// [`Refused::Longer`] when the one under way has a shorter window; [`Refused::Another`] for a
+    /// part while something else is drained; [`Refused::Gone`].
     pub async fn ask(&self, request: Request) -> Result<Answer, Refused> {
         let (reply, answer) = oneshot::channel();
         self.0
@@ -109,14 +120,15 @@ impl Control {
         answer.await.unwrap_or(Err(Refused::Gone))
     }
 
-    /// Cancels a drain that has not begun to close, or brings a drained process back.
+    /// Cancels a drain that has not begun to close, or brings back what is drained: the process, or
+    /// a part of it. That of a share can be cancelled at any time: who was asked goes.
     ///
     /// # Errors
     /// [`Refused::NothingToCancel`] from `closing` on and without a drain; [`Refused::Gone`].
-    pub async fn cancel(&self) -> Result<Answer, Refused> {
+    pub async fn cancel(&self, part: Option<Part>) -> Result<Answer, Refused> {
         let (reply, answer) = oneshot::channel();
         self.0
-            .send(Wish::Cancel(reply))
+            .send(Wish::Cancel(part, reply))
             .map_err(|_| Refused::Gone)?;
         answer.await.unwrap_or(Err(Refused::Gone))
     }

@@ -5,10 +5,13 @@
 
 mod closing;
 mod control;
+mod course;
 mod machine;
 mod report;
 mod run;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
 pub use control::{Answer, Control, Refused, Request, Trigger, Wishes, channel};
 pub use machine::{Event, next};

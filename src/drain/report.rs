@@ -5,7 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
-use crate::session::{CutSession, Direction, Gone, Holding, Kind, Outcome, Phase, Refusal, Totals};
+use crate::session::{
+    CutSession, Direction, Facts, Gone, Holding, Kind, Outcome, Phase, Refusal, Totals,
+};
+
+use super::control::Request;
 
 /// Cut sessions that are told one by one.
 const CUT_LISTED: usize = 100;
@@ -15,6 +19,8 @@ const CUT_LISTED: usize = 100;
 pub struct Report {
     /// What started it.
     pub trigger: &'static str,
+    /// What was drained, if not everything.
+    pub part: Option<String>,
     /// Why, if it was said.
     pub reason: Option<String>,
     /// When it began, in Unix seconds.
@@ -118,6 +124,8 @@ pub(super) struct Notes {
     pub(super) started: SystemTime,
     pub(super) before: Totals,
     pub(super) lame_duck_ended: Option<u64>,
+    /// By kind, how many had to go, where it is not everybody.
+    chosen: Option<[u64; Kind::COUNT]>,
     pub(super) phases: Vec<(Phase, Duration)>,
     pub(super) gone: Gone,
     /// How long the whole drain took.
@@ -131,17 +139,58 @@ impl Notes {
             started,
             before,
             lame_duck_ended: None,
+            chosen: None,
             phases: Vec::new(),
             gone: Gone::default(),
             over: Duration::ZERO,
         }
     }
 
+    /// Notes who has to go, where it is not everybody.
+    pub(super) fn choose(&mut self, chosen: &[Facts]) {
+        let mut counts = [0; Kind::COUNT];
+        for facts in chosen {
+            if let Holding::Session(kind) = facts.holding {
+                counts[kind.index()] += 1;
+            }
+        }
+        self.chosen = Some(counts);
+        self.lame_duck_ended = Some(self.before.opened());
+    }
+
+    /// What became of a kind's sessions.
+    fn of_kind(&self, kind: Kind, after: &Totals) -> KindReport {
+        let ended = |outcome| {
+            let before = self.before.ended(kind, outcome);
+            after.ended(kind, outcome).saturating_sub(before)
+        };
+        let Some(chosen) = &self.chosen else {
+            let outcomes = Outcome::ALL.iter();
+            return KindReport {
+                at_start: self.before.open_of(kind),
+                outcomes: outcomes.map(|how| (how.label(), ended(*how))).collect(),
+            };
+        };
+        // Nobody but the chosen is asked to go meanwhile; who of them went unasked is the rest.
+        let at_start = chosen[kind.index()];
+        let closed = ended(Outcome::Closed).min(at_start);
+        let cut = ended(Outcome::Cut).min(at_start - closed);
+        let outcomes = [
+            (Outcome::Closed, closed),
+            (Outcome::Cut, cut),
+            (Outcome::Finished, at_start - closed - cut),
+        ];
+        KindReport {
+            at_start,
+            outcomes: outcomes.map(|(how, count)| (how.label(), count)).into(),
+        }
+    }
+
     /// Makes the report.
     pub(super) fn report(
         &self,
-        trigger: &'static str,
-        reason: Option<String>,
+        request: &Request,
+        part: Option<String>,
         window: Duration,
         after: &Totals,
     ) -> Report {
@@ -152,24 +201,12 @@ impl Notes {
             phases,
             gone,
             over,
+            ..
         } = self;
         let since = |f: &dyn Fn(&Totals) -> u64| f(after).saturating_sub(f(before));
-        let kinds = Kind::ALL.iter().map(|kind| {
-            let outcomes = Outcome::ALL.iter().map(|outcome| {
-                (
-                    outcome.label(),
-                    since(&|totals: &Totals| totals.ended(*kind, *outcome)),
-                )
-            });
-            let at_start = before.open_of(*kind);
-            (
-                kind.label(),
-                KindReport {
-                    at_start,
-                    outcomes: outcomes.collect(),
-                },
-            )
-        });
+        let kinds = Kind::ALL
+            .iter()
+            .map(|kind| (kind.label(), self.of_kind(*kind, after)));
         let ends = phases
             .iter()
             .skip(1)
@@ -192,8 +229,9 @@ impl Notes {
         let going = Going::of(gone.took.clone());
         let opened = (*lame_duck_ended).unwrap_or_else(|| after.opened());
         Report {
-            trigger,
-            reason,
+            trigger: request.trigger.label(),
+            part,
+            reason: request.reason.clone(),
             started: *started,
             ended: *started + *over,
             window,

@@ -1,31 +1,28 @@
-//! The drain's loop: the one owner of the phase.
+//! The drain's loop: the one owner of the phase. It hears what is wished, and has one drain under
+//! way at most.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::config;
-use crate::session::{Deadline, DrainView, Holds, Ledgers, Phase, PhaseView, Workers};
+use crate::config::{self, ListenerName};
+use crate::session::{
+    DrainView, Holds, Ledgers, Part, PartView, Phase, PhaseView, Refusal, Workers,
+};
 
-use super::closing::{Closing, TICK};
-use super::control::{Answer, Refused, Request, Trigger, Wish, Wishes};
-use super::machine::{Event, next};
-use super::report::{Notes, Report};
-
-/// The largest part of a window that the margin may take.
-const MARGIN_SHARE: u32 = 5;
-
-/// Cut sessions that have a line of their own in the log.
-const LOGGED_CUTS: usize = 10;
-/// How long the tasks of what was cut have to say so.
-const SETTLE: Duration = Duration::from_millis(200);
+use super::control::{Answer, Refused, Reply, Request, Trigger, Wish, Wishes};
+use super::course::Over;
+use super::machine::{Event, NoSuchStep, next};
+use super::report::Report;
 
 /// What the drain reads, orders and writes.
 pub struct Parts {
     /// `[drain]`.
     pub settings: config::Drain,
+    /// The listeners' names, by index.
+    pub listeners: Arc<[ListenerName]>,
     /// The counts.
     pub ledgers: Ledgers,
     /// The ways to the workers.
@@ -44,14 +41,15 @@ pub struct Parts {
 
 /// What drives the phase from `starting` to the end of the process.
 pub struct Drain {
-    settings: config::Drain,
-    ledgers: Ledgers,
-    workers: Workers,
-    holds: Holds,
-    phase: watch::Sender<PhaseView>,
-    reports: watch::Sender<Option<Arc<Report>>>,
-    wishes: mpsc::UnboundedReceiver<Wish>,
-    drains: Box<dyn Fn(&'static str) + Send>,
+    pub(super) settings: config::Drain,
+    listeners: Arc<[ListenerName]>,
+    pub(super) ledgers: Ledgers,
+    pub(super) workers: Workers,
+    pub(super) holds: Holds,
+    pub(super) phase: watch::Sender<PhaseView>,
+    pub(super) reports: watch::Sender<Option<Arc<Report>>>,
+    pub(super) wishes: mpsc::UnboundedReceiver<Wish>,
+    pub(super) drains: Box<dyn Fn(&'static str) + Send>,
 }
 
 /// How the process ends.
@@ -63,43 +61,12 @@ pub struct Ended {
     pub cut: bool,
 }
 
-/// A drain under way.
-struct UnderWay {
-    request: Request,
-    window: Duration,
-    /// The shortest window that was asked for so far.
-    shortest: Duration,
-    started: Instant,
-    deadline: Deadline,
-    notes: Notes,
-    ends_the_process: bool,
-    cut_now: bool,
-}
-
-impl UnderWay {
-    fn view(&self) -> DrainView {
-        DrainView {
-            trigger: self.request.trigger.label(),
-            reason: self.request.reason.as_deref().map(Arc::from),
-            started: self.started,
-            window: self.window,
-            deadline: self.deadline,
-        }
-    }
-}
-
-/// What a wish that came during a drain leads to.
-enum Turn {
-    GoOn,
-    Shortened,
-    Cancelled,
-}
-
 impl Drain {
     /// A drain that waits for its first wish.
     pub fn new(parts: Parts) -> Drain {
         Drain {
             settings: parts.settings,
+            listeners: parts.listeners,
             ledgers: parts.ledgers,
             workers: parts.workers,
             holds: parts.holds,
@@ -112,51 +79,68 @@ impl Drain {
 
     /// Serves, and drains when asked to; ends when the process should.
     pub async fn run(mut self) -> Ended {
-        if self.step(Event::Ready, None).is_err() {
+        if self.step(None, Event::Ready, None).is_err() {
             return Ended {
                 report: None,
                 cut: false,
             };
         }
+        let mut next = None;
         loop {
-            let Some(wish) = self.wishes.recv().await else {
-                return self.ended();
+            let wish = match next.take() {
+                Some(wish) => Some(wish),
+                None => self.wishes.recv().await,
             };
-            match wish {
-                Wish::Start(request, _)
-                    if self.phase() == Phase::Drained && request.trigger.ends_the_process() =>
-                {
-                    return self.ended();
+            let over = match wish {
+                None => return self.ended(),
+                Some(Wish::Start(request, reply)) => self.start(request, reply).await,
+                Some(Wish::Cancel(part, reply)) => {
+                    self.bring_back(part, reply);
+                    Over::Stays
                 }
-                Wish::Start(request, reply) if self.phase() == Phase::Serving => {
-                    if let Some(ended) = self.drain(request, reply).await {
-                        return ended;
-                    }
-                }
-                Wish::Start(_, reply) => {
-                    let _ = reply.send(Ok(Answer::UnderWay(self.view())));
-                }
-                Wish::Cancel(reply) => {
-                    let answer = match self.step(Event::Cancel, None) {
-                        Ok(()) => Ok(Answer::Cancelled(self.view())),
-                        Err(_) => Err(Refused::NothingToCancel),
-                    };
-                    let _ = reply.send(answer);
-                }
-                Wish::CutNow if self.phase() == Phase::Drained => return self.ended(),
-                Wish::CutNow => {
+                Some(Wish::CutNow) if self.phase() == Phase::Drained => return self.ended(),
+                Some(Wish::CutNow) => {
                     let request = Request {
                         trigger: Trigger::Signal,
+                        part: None,
                         window: None,
                         reason: Some("cut at once".to_owned()),
                     };
-                    let mut drain = self.begin(request, Instant::now());
-                    self.enter(&mut drain, Event::Trigger);
-                    self.end(drain).await;
+                    self.cut_now(request).await;
                     return self.ended();
                 }
+            };
+            match over {
+                Over::Stays => {}
+                Over::GivesWay(wish) => next = Some(wish),
+                Over::Ends => return self.ended(),
             }
         }
+    }
+
+    /// Does what is wished while no drain is under way.
+    async fn start(&mut self, request: Request, reply: Reply) -> Over {
+        match (self.phase(), request.part) {
+            (Phase::Serving, Some(part)) if self.is_drained(part) => {}
+            (Phase::Serving, _) => return self.drain(request, reply).await,
+            (Phase::Drained, None) if request.trigger.ends_the_process() => return Over::Ends,
+            (_, Some(_)) => {
+                let _ = reply.send(Err(Refused::Another));
+                return Over::Stays;
+            }
+            _ => {}
+        }
+        let _ = reply.send(Ok(Answer::UnderWay(self.view())));
+        Over::Stays
+    }
+
+    /// Has what is drained serve again.
+    fn bring_back(&mut self, part: Option<Part>, reply: Reply) {
+        let answer = match self.step(part, Event::Cancel, None) {
+            Ok(_) => Ok(Answer::Cancelled(self.view())),
+            Err(_) => Err(Refused::NothingToCancel),
+        };
+        let _ = reply.send(answer);
     }
 
     /// The end of the process, with the report of the last drain.
@@ -166,294 +150,84 @@ impl Drain {
         Ended { report, cut }
     }
 
-    fn phase(&self) -> Phase {
+    /// The phase of the process.
+    pub(super) fn phase(&self) -> Phase {
         self.phase.borrow().phase
     }
 
-    fn view(&self) -> PhaseView {
+    pub(super) fn view(&self) -> PhaseView {
         self.phase.borrow().clone()
     }
 
-    /// Whether nothing is open and nobody holds the process any more.
-    fn is_empty(&self) -> bool {
-        self.ledgers.totals().open() == 0 && self.holds.live(Instant::now()) == 0
+    fn is_drained(&self, part: Part) -> bool {
+        self.phase_of(Some(part)) == Phase::Drained
     }
 
-    fn expire_holds(&self) {
-        for hold in self.holds.expire(Instant::now()) {
-            tracing::warn!(hold.id = %hold.id, reason = hold.reason, "hold expired");
+    /// The phase of the process, or that of a part of it.
+    fn phase_of(&self, part: Option<Part>) -> Phase {
+        let view = self.phase.borrow();
+        let of = |part| view.parts.iter().find(|view| view.part == part);
+        match part {
+            None => view.phase,
+            Some(part) => of(part).map_or(Phase::Serving, |view| view.phase),
         }
     }
 
-    /// Moves the phase on, publishes it and says so in the log.
-    fn step(
+    /// Moves the phase of the process, or of a part of it, on; publishes it and says so in the log.
+    pub(super) fn step(
         &self,
+        part: Option<Part>,
         event: Event,
         drain: Option<DrainView>,
-    ) -> Result<(), super::machine::NoSuchStep> {
-        let phase = next(self.phase(), event)?;
-        self.phase.send_replace(PhaseView {
-            phase,
-            since: Instant::now(),
-            drain,
-        });
+    ) -> Result<Phase, NoSuchStep> {
+        let phase = next(self.phase_of(part), event)?;
+        self.publish(part, phase, drain);
         let totals = self.ledgers.totals();
         tracing::info!(
             phase = phase.label(),
+            part = part.map(|part| self.name(part)),
             open = totals.open(),
             connections = totals.connections(),
-            refused = totals.refused(crate::session::Refusal::Draining),
+            refused = totals.refused(Refusal::Draining),
             "phase"
         );
-        Ok(())
+        Ok(phase)
     }
 
-    fn begin(&self, request: Request, now: Instant) -> UnderWay {
-        let window = request.window.unwrap_or(self.settings.window);
-        let ends_the_process = request.trigger.ends_the_process();
-        (self.drains)(request.trigger.label());
-        UnderWay {
-            window,
-            shortest: window,
-            started: now,
-            deadline: self.deadline(now, window),
-            notes: Notes::new(self.ledgers.totals()),
-            ends_the_process,
-            cut_now: false,
-            request,
-        }
-    }
-
-    fn deadline(&self, now: Instant, window: Duration) -> Deadline {
-        Deadline::after(
-            now,
-            window - self.settings.margin.min(window / MARGIN_SHARE),
-        )
-    }
-
-    /// A whole drain; what it returns is the end of the process.
-    async fn drain(
-        &mut self,
-        request: Request,
-        reply: oneshot::Sender<Result<Answer, Refused>>,
-    ) -> Option<Ended> {
-        let mut drain = self.begin(request, Instant::now());
-        tracing::info!(
-            trigger = drain.request.trigger.label(),
-            reason = drain.request.reason.as_deref().unwrap_or_default(),
-            window = ?drain.window,
-            "drain begins"
-        );
-        self.enter(&mut drain, Event::Trigger);
-        let _ = reply.send(Ok(Answer::Started(self.view())));
-        let stayed = self.lame_duck(&mut drain).await && self.finish(&mut drain).await;
-        if !stayed {
-            tracing::info!("drain cancelled");
-            return None;
-        }
-        self.close(&mut drain).await;
-        self.end(drain).await
-    }
-
-    fn enter(&self, drain: &mut UnderWay, event: Event) {
-        if self.step(event, Some(drain.view())).is_ok() {
-            drain
-                .notes
-                .phases
-                .push((self.phase(), drain.started.elapsed()));
-        }
-    }
-
-    /// Serves new sessions until they have stopped coming; false if the drain was cancelled.
-    async fn lame_duck(&mut self, drain: &mut UnderWay) -> bool {
-        let settings = self.settings.clone();
-        let mut seen = self.ledgers.totals().opened();
-        let mut quiet_since = Instant::now();
-        let mut latest = drain.started + settings.lame_duck_max.within(drain.window);
-        let mut ticks = ticks(Duration::from_millis(50));
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                wish = self.wishes.recv() => match self.hear(wish, drain) {
-                    Turn::GoOn => {}
-                    Turn::Shortened => {
-                        let left = drain.deadline.left(Instant::now());
-                        let hurried = Instant::now() + settings.lame_duck_max.within(left);
-                        latest = latest.min(hurried);
-                    }
-                    Turn::Cancelled => return false,
-                },
-            }
-            let now = Instant::now();
-            let opened = self.ledgers.totals().opened();
-            if opened != seen {
-                (seen, quiet_since) = (opened, now);
-            }
-            let long_enough = now >= drain.started + settings.lame_duck_min;
-            let quiet = now - quiet_since >= settings.lame_duck_quiet;
-            if (long_enough && quiet) || now >= latest || drain.cut_now {
-                drain.notes.lame_duck_ended = Some(opened);
-                self.enter(drain, Event::ArrivalsEnded);
-                return true;
-            }
-        }
-    }
-
-    /// Gives sessions their time to finish; false if the drain was cancelled.
-    async fn finish(&mut self, drain: &mut UnderWay) -> bool {
-        let finished = Instant::now() + self.settings.finish;
-        let mut ticks = ticks(TICK);
-        loop {
-            let now = Instant::now();
-            self.expire_holds();
-            if self.is_empty() || drain.cut_now || now >= finished.min(drain.deadline.at()) {
-                return true;
-            }
-            tokio::select! {
-                _ = ticks.tick() => {}
-                wish = self.wishes.recv() => {
-                    if let Turn::Cancelled = self.hear(wish, drain) {
-                        return false;
-                    }
+    pub(super) fn publish(&self, part: Option<Part>, phase: Phase, drain: Option<DrainView>) {
+        let since = Instant::now();
+        self.phase.send_modify(|view| match (part, drain) {
+            (None, drain) => {
+                *view = PhaseView {
+                    phase,
+                    since,
+                    drain,
+                    // Who serves again serves as a whole.
+                    parts: match phase {
+                        Phase::Serving => Vec::new(),
+                        _ => std::mem::take(&mut view.parts),
+                    },
                 }
             }
-        }
+            (Some(part), drain) => {
+                view.parts.retain(|view| view.part != part);
+                view.parts.extend(drain.map(|drain| PartView {
+                    part,
+                    phase,
+                    since,
+                    drain,
+                }));
+            }
+        });
     }
 
-    /// Asks what is left to go, until it has or the deadline comes.
-    async fn close(&mut self, drain: &mut UnderWay) {
-        if self.is_empty() {
-            return;
-        }
-        self.enter(drain, Event::TimeToClose);
-        let close_timeout = self.settings.close_timeout;
-        let mut closing = Closing::new(Instant::now(), drain.deadline, close_timeout);
-        let mut ticks = ticks(TICK);
-        let mut told = Instant::now();
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                wish = self.wishes.recv() => {
-                    if let Turn::Shortened = self.hear(wish, drain) {
-                        closing.shorten(Instant::now(), drain.deadline);
-                    }
-                }
-            }
-            self.expire_holds();
-            if self.is_empty() || drain.cut_now || Instant::now() >= drain.deadline.at() {
-                return;
-            }
-            closing.tick(&self.workers).await;
-            if told.elapsed() >= Duration::from_secs(5) {
-                told = Instant::now();
-                let left = drain.deadline.left(told);
-                let open = self.ledgers.totals().open();
-                let holds = self.holds.live(told);
-                tracing::info!(open, holds, left = ?left, "closing");
-            }
-        }
-    }
-
-    /// Cuts what is left, reports, and says whether the process ends.
-    async fn end(&mut self, mut drain: UnderWay) -> Option<Ended> {
-        // Asked even when nothing is open: some may have been cut alone before.
-        drain.notes.gone = self.workers.cut().await;
-        if !drain.notes.gone.cut.is_empty() {
-            for cut in drain.notes.gone.cut.iter().take(LOGGED_CUTS) {
-                tracing::warn!(
-                    session.id = %cut.facts.id,
-                    client.addr = %cut.facts.client,
-                    why = cut.why,
-                    "session cut"
-                );
-            }
-            self.settle().await;
-        }
-        drain.notes.over = drain.started.elapsed();
-        let report = Arc::new(drain.notes.report(
-            drain.request.trigger.label(),
-            drain.request.reason.clone(),
-            drain.window,
-            &self.ledgers.totals(),
-        ));
-        self.reports.send_replace(Some(Arc::clone(&report)));
-        self.enter(&mut drain, Event::Over);
-        let json = serde_json::to_string(&*report).unwrap_or_default();
-        tracing::info!(cut = report.cut, report = json, "drain report");
-        self.write(&report);
-        let ends = drain.ends_the_process
-            || self.settings.exit_when_drained == config::ExitWhenDrained::Always;
-        ends.then(|| self.ended())
-    }
-
-    /// Waits until those that were cut stand in the ledger: HTTP ends in tasks of its own.
-    async fn settle(&self) {
-        let limit = Instant::now() + SETTLE;
-        let mut ticks = ticks(Duration::from_millis(5));
-        while self.ledgers.totals().open() > 0 && Instant::now() < limit {
-            ticks.tick().await;
-        }
-    }
-
-    /// Writes the report where the operator wants it; one that cannot be written is in the log.
-    fn write(&self, report: &Report) {
-        let Some(path) = &self.settings.report_file else {
-            return;
-        };
-        let json = serde_json::to_vec_pretty(report).unwrap_or_default();
-        if let Err(error) = std::fs::write(path, json) {
-            tracing::error!(path = %path.display(), %error, "drain.report_file cannot be written");
-        }
-    }
-
-    /// Hears a wish while a drain is under way.
-    fn hear(&mut self, wish: Option<Wish>, drain: &mut UnderWay) -> Turn {
-        match wish {
-            None | Some(Wish::CutNow) => {
-                drain.cut_now = true;
-                drain.ends_the_process = true;
-                Turn::Shortened
-            }
-            Some(Wish::Cancel(reply)) => match self.step(Event::Cancel, None) {
-                Ok(()) => {
-                    let _ = reply.send(Ok(Answer::Cancelled(self.view())));
-                    Turn::Cancelled
-                }
-                Err(_) => {
-                    let _ = reply.send(Err(Refused::NothingToCancel));
-                    Turn::GoOn
-                }
-            },
-            Some(Wish::Start(request, reply)) => {
-                drain.ends_the_process |= request.trigger.ends_the_process();
-                let Some(window) = request.window else {
-                    let _ = reply.send(Ok(Answer::UnderWay(self.view())));
-                    return Turn::GoOn;
-                };
-                // The same window once more is no longer one, though it counts from a later moment:
-                // a kubelet repeats its preStop, and means the drain that is under way.
-                if window > drain.shortest {
-                    let _ = reply.send(Err(Refused::Longer));
-                    return Turn::GoOn;
-                }
-                drain.shortest = window;
-                let wanted = self.deadline(Instant::now(), window);
-                if wanted >= drain.deadline {
-                    let _ = reply.send(Ok(Answer::UnderWay(self.view())));
-                    return Turn::GoOn;
-                }
-                drain.deadline = drain.deadline.sooner(wanted);
-                self.phase
-                    .send_modify(|view| view.drain = Some(drain.view()));
-                tracing::info!(left = ?drain.deadline.left(Instant::now()), "drain shortened");
-                let _ = reply.send(Ok(Answer::UnderWay(self.view())));
-                Turn::Shortened
-            }
-        }
+    /// What a part is called in the log and the report.
+    pub(super) fn name(&self, part: Part) -> String {
+        part.name(&self.listeners)
     }
 }
 
-fn ticks(every: Duration) -> tokio::time::Interval {
+pub(super) fn ticks(every: Duration) -> tokio::time::Interval {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks

@@ -1,59 +1,103 @@
 //! Who is asked to go, and when: quiet sessions first, raw TCP last, the rate even over what is
 //! left of the window. Pure: time and facts in, ids out.
+//!
+//! The rate follows what happens. Who goes by itself need not be asked, so the others are asked
+//! more slowly; when those that were asked are slow to go, the rest is asked sooner, so that the
+//! last of them has as long.
 
-use std::collections::{HashMap, HashSet};
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::session::{Facts, Holding, Kind, SessionId};
+use crate::session::{Deadline, Facts, Holding, Kind, SessionId};
 
 /// So long without a byte is a quiet session.
 const QUIET: Duration = Duration::from_secs(1);
+/// The part of the time there is in which everybody is asked; who is asked last still has the rest
+/// to wait for a good moment in.
+const ASKING: f64 = 0.85;
+/// The part of the time left that sessions which are slow to go can move the last question by.
+const MOST_LATENESS: f64 = 0.5;
+/// The part of a window that is kept for the last close handshakes, at the most.
+const RESERVE_PARTS: u32 = 8;
+
+/// What bounds a spread.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// The longest that a close handshake takes.
+    pub(super) close_timeout: Duration,
+    /// The most sessions that have been asked and are not gone, as long as the window suffices.
+    pub(super) at_once: usize,
+}
 
 /// The even spread of one drain's closings.
 #[derive(Debug)]
 pub(super) struct Schedule {
-    /// The last moment at which somebody is asked.
+    limits: Limits,
+    deadline: Deadline,
+    /// Kept at the end, so that the close handshake of the last one still fits.
+    reserve: Duration,
+    /// The last moment at which somebody is asked, if those who are asked go at once.
     end: Instant,
     /// Fractions of a session that are due.
     credit: f64,
     last: Instant,
     asked: HashSet<SessionId>,
+    /// How many of those were still there when the facts came, or were asked since.
+    going: usize,
     /// Those to be asked, the next one last.
     waiting: Vec<SessionId>,
 }
 
 impl Schedule {
-    /// A spread from `now` to `end`.
-    pub(super) fn new(now: Instant, end: Instant) -> Schedule {
-        Schedule {
-            end,
+    /// A spread from `now` over the time to the deadline.
+    pub(super) fn new(now: Instant, deadline: Deadline, limits: Limits) -> Schedule {
+        let mut schedule = Schedule {
+            limits,
+            deadline,
+            reserve: limits.close_timeout,
+            end: deadline.at(),
             credit: 1.0,
             last: now,
             asked: HashSet::new(),
+            going: 0,
             waiting: Vec::new(),
-        }
+        };
+        schedule.shorten(now, deadline);
+        schedule
     }
 
     /// The deadline has moved earlier.
-    pub(super) fn shorten(&mut self, end: Instant) {
+    pub(super) fn shorten(&mut self, now: Instant, deadline: Deadline) {
+        self.deadline = self.deadline.sooner(deadline);
+        let left = self.deadline.left(now);
+        // In a short window the handshakes may not eat the spread.
+        self.reserve = self.reserve.min(left / RESERVE_PARTS);
+        let end = now + (left - self.reserve).mul_f64(ASKING);
         self.end = self.end.min(end);
+    }
+
+    /// Kept at the end for a close handshake.
+    pub(super) fn reserve(&self) -> Duration {
+        self.reserve
     }
 
     /// Puts those that have not been asked into order. Requests in flight are told at once: they
     /// finish, and their connection is not used again.
     pub(super) fn plan(&mut self, facts: &[Facts]) -> Vec<SessionId> {
-        let new = |facts: &&Facts| !facts.asked && !self.asked.contains(&facts.id);
         let in_flight = |facts: &Facts| facts.holding == Holding::Session(Kind::Http);
-        let at_once: Vec<_> = facts
+        let (old, new): (Vec<_>, Vec<_>) = facts
             .iter()
-            .filter(new)
-            .filter(|f| in_flight(f))
-            .map(|f| f.id)
-            .collect();
-        let mut rest: Vec<_> = facts.iter().filter(new).filter(|f| !in_flight(f)).collect();
+            .partition(|facts| facts.asked || self.asked.contains(&facts.id));
+        self.going = old.iter().filter(|facts| goes_by_asking(facts)).count();
+        let (at_once, mut rest): (Vec<&Facts>, Vec<&Facts>) =
+            new.into_iter().partition(|facts| in_flight(facts));
+        let at_once: Vec<_> = at_once.iter().map(|facts| facts.id).collect();
         rest.sort_by_key(|facts| rank(facts));
         self.waiting = apart(&rest);
         self.waiting.reverse();
@@ -63,7 +107,10 @@ impl Schedule {
 
     /// Those that are due now.
     pub(super) fn due(&mut self, now: Instant) -> Vec<SessionId> {
-        let left = self.end.saturating_duration_since(self.last).as_secs_f64();
+        let left = self
+            .end()
+            .saturating_duration_since(self.last)
+            .as_secs_f64();
         let passed = now.saturating_duration_since(self.last).as_secs_f64();
         self.last = now;
         if self.waiting.is_empty() {
@@ -82,11 +129,77 @@ impl Schedule {
             reason = "a credit is never negative, and its fraction is kept"
         )]
         let due = (self.credit as usize).min(self.waiting.len());
-        self.credit -= due as f64;
+        let due = due.min(self.room(left));
+        // What the limit held back is not made up for at once: the rate follows by itself.
+        self.credit = (self.credit - due as f64).min(1.0);
+        self.going += due;
         let ids = self.waiting.split_off(self.waiting.len() - due);
         self.asked.extend(&ids);
         ids
     }
+
+    /// When the last is asked: earlier by as long as those that are asked take to go. How long that
+    /// is follows from their number and the rate at which they are asked (Little's law).
+    fn end(&self) -> Instant {
+        let left = self.end.saturating_duration_since(self.last);
+        if self.waiting.is_empty() || left.is_zero() {
+            return self.end;
+        }
+        let takes = left.mul_f64(self.going as f64 / self.waiting.len() as f64);
+        let slack = self.deadline.at() - self.reserve - self.end;
+        let sooner = takes.saturating_sub(slack).min(left.mul_f64(MOST_LATENESS));
+        self.end - sooner
+    }
+
+    /// How many more may be asked with so many seconds left: as many as the limit says, or as many
+    /// as have to be if each takes as long to go as it may.
+    fn room(&self, left: f64) -> usize {
+        let waiting = self.waiting.len() as f64;
+        let rounds = left / self.limits.close_timeout.as_secs_f64().max(0.001);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a count of sessions, rounded up; a float too large for it saturates"
+        )]
+        let needed = (waiting / rounds.max(0.001)).ceil() as usize;
+        let limit = self.limits.at_once.max(needed);
+        limit.saturating_sub(self.going)
+    }
+}
+
+/// Those who go when a share of all is drained: of each kind that part, the quiet ones first.
+/// Requests in flight are over soon anyway.
+pub(super) fn choose(facts: Vec<Facts>, share: f64) -> Vec<Facts> {
+    let mut by_kind: BTreeMap<Option<Kind>, Vec<Facts>> = BTreeMap::new();
+    for facts in facts.into_iter().filter(|facts| !facts.asked) {
+        let kind = match facts.holding {
+            Holding::Session(Kind::Http) => continue,
+            Holding::Session(kind) => Some(kind),
+            Holding::Nothing => None,
+        };
+        by_kind.entry(kind).or_default().push(facts);
+    }
+    let chosen = by_kind.into_values().flat_map(|mut of_kind| {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a part of a length is a length"
+        )]
+        let part = (of_kind.len() as f64 * share).ceil() as usize;
+        of_kind.sort_by_key(rank);
+        of_kind.truncate(part);
+        of_kind
+    });
+    chosen.collect()
+}
+
+/// Whether a session goes because it is asked: a request in flight goes when it is answered, and a
+/// raw connection when both its sides have said what they had to say.
+fn goes_by_asking(facts: &Facts) -> bool {
+    matches!(
+        facts.holding,
+        Holding::Session(Kind::Websocket | Kind::Sse | Kind::Grpc)
+    )
 }
 
 /// What comes before everything else in the order: raw TCP goes last, and within the rest who is
@@ -134,124 +247,4 @@ fn rank(facts: &Facts) -> (bool, bool, u8, std::cmp::Reverse<Duration>) {
     };
     let (is_tcp, is_lively) = class(facts);
     (is_tcp, is_lively, kind, std::cmp::Reverse(facts.quiet()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::session::{Home, ListenerIndex, WorkerIndex};
-
-    fn session(slot: usize, kind: Kind, idle: Duration) -> Facts {
-        Facts {
-            id: SessionId::new(WorkerIndex(0), Home::Pump, slot, 0),
-            listener: ListenerIndex(0),
-            holding: Holding::Session(kind),
-            client: ([127, 0, 0, 1], 1).into(),
-            age: idle,
-            idle: [idle; 2],
-            bytes: [0; 2],
-            messages: [0; 2],
-            asked: false,
-        }
-    }
-
-    fn run(count: usize, window: Duration, tick: Duration) -> Vec<(Duration, SessionId)> {
-        let facts: Vec<_> = (0..count)
-            .map(|i| session(i, Kind::Websocket, Duration::from_millis(i as u64)))
-            .collect();
-        let start = Instant::now();
-        let mut schedule = Schedule::new(start, start + window);
-        assert!(schedule.plan(&facts).is_empty());
-        let mut asked = Vec::new();
-        let mut now = start;
-        while now <= start + window {
-            asked.extend(schedule.due(now).into_iter().map(|id| (now - start, id)));
-            now += tick;
-        }
-        asked
-    }
-
-    #[test]
-    fn everybody_is_asked_once_and_in_time() {
-        for count in [1, 2, 7, 1_000, 9_000] {
-            let asked = run(count, Duration::from_secs(20), Duration::from_millis(20));
-            let ids: HashSet<_> = asked.iter().map(|(_, id)| *id).collect();
-            assert_eq!((asked.len(), ids.len()), (count, count));
-        }
-    }
-
-    #[test]
-    fn the_rate_is_even() {
-        let asked = run(4_000, Duration::from_secs(20), Duration::from_millis(20));
-        let mut per_slice = [0; 200];
-        for (at, _) in &asked {
-            let slice = (at.as_millis() / 100).min(199) as usize;
-            per_slice[slice] += 1;
-        }
-        let most = per_slice.iter().max().unwrap();
-        assert!(*most <= 26, "a mean of 20 in 100 ms, and {most} at most");
-    }
-
-    #[test]
-    fn quiet_sessions_go_first_and_tcp_goes_last() {
-        let facts = [
-            session(0, Kind::Tcp, Duration::from_secs(60)),
-            session(1, Kind::Websocket, Duration::from_millis(5)),
-            session(2, Kind::Sse, Duration::from_secs(30)),
-            session(3, Kind::Websocket, Duration::from_secs(90)),
-        ];
-        let now = Instant::now();
-        let mut schedule = Schedule::new(now, now);
-        schedule.plan(&facts);
-        let mut order: Vec<_> = schedule.due(now).iter().map(|id| id.slot()).collect();
-        order.reverse();
-        assert_eq!(order, [3, 2, 1, 0]);
-    }
-
-    #[test]
-    fn the_sessions_of_one_client_are_asked_apart() {
-        let mut facts: Vec<_> = (0..100)
-            .map(|i| session(i, Kind::Websocket, Duration::ZERO))
-            .collect();
-        for (i, facts) in facts.iter_mut().enumerate() {
-            // Ten sessions of one client, and ninety of clients with one each.
-            let last = if i < 10 { 1 } else { u8::try_from(i).unwrap() };
-            facts.client = ([10, 0, 0, last], 1).into();
-        }
-        let now = Instant::now();
-        let mut schedule = Schedule::new(now, now);
-        schedule.plan(&facts);
-        let mut order = schedule.due(now);
-        order.reverse();
-        let places: Vec<_> = order
-            .iter()
-            .enumerate()
-            .filter(|(_, id)| id.slot() < 10)
-            .map(|(place, _)| place)
-            .collect();
-        let nearest = places.windows(2).map(|pair| pair[1] - pair[0]).min();
-        assert!(nearest >= Some(2), "{places:?}");
-    }
-
-    #[test]
-    fn requests_in_flight_are_told_at_once() {
-        let facts = [session(0, Kind::Http, Duration::ZERO)];
-        let now = Instant::now();
-        let mut schedule = Schedule::new(now, now + Duration::from_secs(10));
-        assert_eq!(schedule.plan(&facts).len(), 1);
-        assert!(schedule.plan(&facts).is_empty(), "and only once");
-    }
-
-    #[test]
-    fn a_shorter_window_hurries_those_that_are_left() {
-        let facts: Vec<_> = (0..100)
-            .map(|i| session(i, Kind::Websocket, Duration::ZERO))
-            .collect();
-        let start = Instant::now();
-        let mut schedule = Schedule::new(start, start + Duration::from_secs(100));
-        schedule.plan(&facts);
-        let soon = start + Duration::from_secs(1);
-        schedule.shorten(soon);
-        assert_eq!(schedule.due(soon).len(), 100);
-    }
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::session::{
     Connected, Counted, CutSession, Facts, Gone, Holding, Home, Kind, ListenerIndex, Outcome, Page,
-    SessionId, WorkerIndex,
+    SessionId, Whom, WorkerIndex,
 };
 
 /// Where a connection stands between two requests.
@@ -354,6 +354,10 @@ impl Connections {
         self.len() == 0
     }
 
+    fn id(&self, slot: usize, conn: &Conn) -> SessionId {
+        SessionId::new(self.0.worker, Home::Http, slot, conn.turn.get())
+    }
+
     fn facts(&self, slot: usize, conn: &Conn) -> Facts {
         let session = conn.session.borrow();
         let (holding, opened) = match &*session {
@@ -361,7 +365,7 @@ impl Connections {
             None => (Holding::Nothing, conn.opened),
         };
         Facts {
-            id: SessionId::new(self.0.worker, Home::Http, slot, conn.turn.get()),
+            id: self.id(slot, conn),
             listener: conn.listener,
             holding,
             client: conn.client,
@@ -395,7 +399,7 @@ impl Connections {
         let Some(conn) = conns.get(id.slot()) else {
             return;
         };
-        if SessionId::new(self.0.worker, Home::Http, id.slot(), conn.turn.get()) == id {
+        if self.id(id.slot(), conn) == id {
             let until = conn.until.get().map_or(until, |before| before.min(until));
             conn.until.set(Some(until));
             if conn.kind().is_some() && conn.asked_since.get().is_none() {
@@ -442,10 +446,12 @@ impl Connections {
         conn.tell(Told::Cut);
     }
 
-    /// Ends everything at once, and tells which sessions were cut, now or alone before.
-    pub fn cut(&self) -> Gone {
+    /// Ends these at once, and tells which sessions were cut, now or alone before.
+    pub fn cut(&self, whom: &Whom) -> Gone {
         for (slot, conn) in self.0.conns.borrow().iter() {
-            self.cut_one(slot, conn);
+            if whom.means(conn.listener, self.id(slot, conn)) {
+                self.cut_one(slot, conn);
+            }
         }
         self.0.gone.take()
     }

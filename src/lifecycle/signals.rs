@@ -55,6 +55,7 @@ impl Signals {
             let reason = Some(name.to_owned());
             control.start(Request {
                 trigger: Trigger::Signal,
+                part: None,
                 window,
                 reason,
             });

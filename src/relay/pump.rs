@@ -20,7 +20,7 @@ use crate::config::Goodbye;
 use crate::net::watch;
 use crate::session::{
     Connected, Counted, CutSession, Direction, Facts, Gone, Holding, Home, Outcome, Page,
-    SessionId, WorkerIndex,
+    SessionId, Whom, WorkerIndex,
 };
 
 use super::leave::{Stay, Verdict};
@@ -236,17 +236,19 @@ impl Pump {
         }
     }
 
-    /// Ends everything at once, and tells what was cut, now or alone before.
-    pub fn cut(&self) -> Gone {
+    /// Ends these at once, and tells what was cut, now or alone before.
+    pub fn cut(&self, whom: &Whom) -> Gone {
         let mut inner = self.0.borrow_mut();
         let inner = &mut *inner;
         let now = inner.turn.now();
-        let slots: Vec<usize> = inner.sessions.iter().map(|(slot, _)| slot).collect();
+        let meant = inner.sessions.iter().filter(|(slot, session)| {
+            let id = SessionId::new(inner.worker, Home::Pump, *slot, session.turn);
+            whom.means(session.connected.listener(), id)
+        });
+        let slots: Vec<usize> = meant.map(|(slot, _)| slot).collect();
         for slot in slots {
             inner.cut(slot, now);
         }
-        inner.leaving.clear();
-        inner.again.clear();
         std::mem::take(&mut inner.gone)
     }
 }

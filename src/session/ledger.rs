@@ -236,6 +236,15 @@ impl ListenerTotals {
 pub struct Totals(pub Vec<ListenerTotals>);
 
 impl Totals {
+    /// Leaves nothing but what was counted on this listener.
+    pub fn keep(&mut self, listener: ListenerIndex) {
+        for (index, totals) in self.0.iter_mut().enumerate() {
+            if index != usize::from(listener.0) {
+                *totals = ListenerTotals::default();
+            }
+        }
+    }
+
     /// All open sessions.
     pub fn open(&self) -> u64 {
         Kind::ALL.iter().map(|kind| self.open_of(*kind)).sum()

@@ -1,12 +1,13 @@
 //! The orders that a worker takes, and the way they reach it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::{Facts, SessionId};
+use super::{Facts, ListenerIndex, SessionId};
 
 /// An order to a worker. It is carried out between two turns of the worker, on its own thread.
 #[derive(Debug)]
@@ -29,11 +30,35 @@ pub enum Order {
         /// How much of that is kept for the close handshake, which takes no longer.
         handshake: Duration,
     },
-    /// End everything at once; the deadline has come.
+    /// End these at once; the deadline has come.
     Cut {
+        /// Who.
+        whom: Whom,
         /// Where the list of those that were cut goes.
         reply: oneshot::Sender<Gone>,
     },
+}
+
+/// Whom an order is for.
+#[derive(Clone, Debug)]
+pub enum Whom {
+    /// Everything that is held, connections without a session included.
+    All,
+    /// What a listener accepted.
+    Listener(ListenerIndex),
+    /// These.
+    These(Arc<HashSet<SessionId>>),
+}
+
+impl Whom {
+    /// Whether a session is meant.
+    pub fn means(&self, listener: ListenerIndex, id: SessionId) -> bool {
+        match self {
+            Whom::All => true,
+            Whom::Listener(only) => *only == listener,
+            Whom::These(ids) => ids.contains(&id),
+        }
+    }
 }
 
 /// A slice of a worker's sessions.
@@ -129,12 +154,13 @@ impl Workers {
         }
     }
 
-    /// Ends everything, and says what was cut.
-    pub async fn cut(&self) -> Gone {
+    /// Ends these, and says what was cut.
+    pub async fn cut(&self, whom: &Whom) -> Gone {
         let mut all = Gone::default();
         for inbox in self.0.iter() {
             let (reply, cut) = oneshot::channel();
-            if inbox.send(Order::Cut { reply }).is_ok() {
+            let whom = whom.clone();
+            if inbox.send(Order::Cut { whom, reply }).is_ok() {
                 all.extend(cut.await.unwrap_or_default());
             }
         }

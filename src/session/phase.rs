@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::ListenerIndex;
+use crate::config::ListenerName;
+
 /// The way from serving to gone (DESIGN.md, "The drain").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -100,6 +103,43 @@ pub struct PhaseView {
     pub since: Instant,
     /// The drain, from its start until it is cancelled; a drained process still shows it.
     pub drain: Option<DrainView>,
+    /// Parts that are drained, or being drained, while the rest serves.
+    pub parts: Vec<PartView>,
+}
+
+/// A part of the process that can be drained while the rest serves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Part {
+    /// A listener, with all its sessions.
+    Listener(ListenerIndex),
+    /// So many of the open sessions, from 0.0 to 1.0. Nothing is refused meanwhile.
+    Share(f64),
+}
+
+impl Part {
+    /// What it is called in the log, the report and the status.
+    pub fn name(self, listeners: &[ListenerName]) -> String {
+        match self {
+            Part::Listener(ListenerIndex(index)) => {
+                format!("listener {}", listeners[usize::from(index)])
+            }
+            // Rounded, since a share such as 0.07 is no exact number of hundredths.
+            Part::Share(share) => format!("share {}%", (share * 10_000.0).round() / 100.0),
+        }
+    }
+}
+
+/// What every room may know of the drain of a part.
+#[derive(Clone, Debug)]
+pub struct PartView {
+    /// Which part.
+    pub part: Part,
+    /// Its phase.
+    pub phase: Phase,
+    /// Since when.
+    pub since: Instant,
+    /// Its drain; a drained listener still shows it.
+    pub drain: DrainView,
 }
 
 /// What every room may know of a drain.
@@ -124,6 +164,48 @@ impl PhaseView {
             phase: Phase::Starting,
             since: Instant::now(),
             drain: None,
+            parts: Vec::new(),
+        }
+    }
+
+    /// The phase that holds on a listener: the process's, or its own where that is further on.
+    pub fn of(&self, listener: ListenerIndex) -> Phase {
+        let own = self
+            .parts
+            .iter()
+            .find(|part| part.part == Part::Listener(listener));
+        own.map_or(self.phase, |part| part.phase.max(self.phase))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_as_far_as_itself_or_the_process_whichever_is_further() {
+        let (here, there) = (ListenerIndex(0), ListenerIndex(1));
+        let now = Instant::now();
+        let mut view = PhaseView::starting();
+        view.parts.push(PartView {
+            part: Part::Listener(here),
+            phase: Phase::Draining,
+            since: now,
+            drain: DrainView {
+                trigger: "api",
+                reason: None,
+                started: now,
+                window: Duration::ZERO,
+                deadline: Deadline::after(now, Duration::ZERO),
+            },
+        });
+        for (whole, on_here) in [
+            (Phase::Serving, Phase::Draining),
+            (Phase::LameDuck, Phase::Draining),
+            (Phase::Closing, Phase::Closing),
+        ] {
+            view.phase = whole;
+            assert_eq!((view.of(here), view.of(there)), (on_here, whole));
         }
     }
 }

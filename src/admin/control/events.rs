@@ -39,6 +39,7 @@ pub(super) fn frames(control: Control, permit: OwnedSemaphorePermit) -> StreamBo
 struct Seen {
     phase: Phase,
     deadline: Option<Deadline>,
+    parts: Vec<(Phase, Deadline)>,
     sessions: std::collections::BTreeMap<String, std::collections::BTreeMap<String, u64>>,
     connections: u64,
     holds: usize,
@@ -59,6 +60,7 @@ impl Events {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         control.phase.mark_changed();
+        control.reports.mark_unchanged();
         Events {
             control,
             ticks,
@@ -91,9 +93,12 @@ impl Events {
             }
             let (status, now) = self.look();
             let before = self.seen.replace(now.clone());
-            let phase = |seen: &Seen| (seen.phase, seen.deadline);
+            let phase = |seen: &Seen| (seen.phase, seen.deadline, seen.parts.clone());
             if before.as_ref().map(phase) != Some(phase(&now)) {
-                self.report = now.phase == Phase::Drained;
+                // The report of a drain is there before the phase says that it is over.
+                let is_new = self.control.reports.has_changed().unwrap_or(false);
+                self.report = is_new || (first && now.phase == Phase::Drained);
+                self.control.reports.mark_unchanged();
                 return Some(self.event(if first { "status" } else { "phase" }, &status));
             }
             if before != Some(now) {
@@ -112,6 +117,11 @@ impl Events {
         let seen = Seen {
             phase: view.phase,
             deadline: view.drain.map(|drain| drain.deadline),
+            parts: view
+                .parts
+                .iter()
+                .map(|part| (part.phase, part.drain.deadline))
+                .collect(),
             sessions: status.sessions.clone(),
             connections: status.connections,
             holds: status.holds_open,

@@ -8,6 +8,7 @@ mod body;
 mod events;
 mod guard;
 mod holds;
+mod part;
 mod problem;
 mod report;
 mod routes;
@@ -32,7 +33,7 @@ use super::server::Answers;
 
 pub use holds::HoldView;
 pub use sessions::{SessionPage, SessionView, Sort, Ways};
-pub use status::Status;
+pub use status::{PartStatus, Status};
 
 /// What the control API answers from.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use crate::drain::{Answer, Refused, Request as Wish, Trigger};
 
 use super::body::{self, Body, Fields};
 use super::problem::Problem;
-use super::{Control, events, guard, report};
+use super::{Control, events, guard, part, report};
 
 /// A path of the API; what varies in it is an id.
 enum Path<'r> {
@@ -79,7 +79,7 @@ impl Control {
         let mut response = match (&parts.method, path) {
             (_, Path::Status) => body::json(StatusCode::OK, &self.status()),
             (&Method::POST, Path::Drain) => self.start_drain(fields).await?,
-            (_, Path::Drain) => self.cancel_drain().await?,
+            (_, Path::Drain) => self.cancel_drain(parts.uri.query()).await?,
             (_, Path::Report) => {
                 let report = self.reports.borrow().clone();
                 let report = report.ok_or_else(|| Problem::not_found("there was no drain yet"))?;
@@ -101,9 +101,11 @@ impl Control {
     async fn start_drain(&self, mut fields: Fields) -> Result<Response<Body>, Problem> {
         let window = fields.duration("window")?;
         let reason = fields.text("reason")?;
-        fields.done("window and reason")?;
+        let part = part::in_fields(&mut fields, &self.listeners)?;
+        fields.done("window, reason, listener and share")?;
         let wish = Wish {
             trigger: Trigger::Api,
+            part,
             window,
             reason,
         };
@@ -114,8 +116,9 @@ impl Control {
         }
     }
 
-    async fn cancel_drain(&self) -> Result<Response<Body>, Problem> {
-        match self.asks.cancel().await {
+    async fn cancel_drain(&self, query: Option<&str>) -> Result<Response<Body>, Problem> {
+        let part = part::in_query(query, &self.listeners)?;
+        match self.asks.cancel(part).await {
             Ok(_) => Ok(body::json(StatusCode::OK, &self.status())),
             Err(refused) => Err(problem(refused)),
         }
@@ -136,7 +139,9 @@ impl Control {
 
 fn problem(refused: Refused) -> Problem {
     match refused {
-        Refused::Longer | Refused::NothingToCancel => Problem::conflict(refused.to_string()),
+        Refused::Longer | Refused::Another | Refused::NothingToCancel => {
+            Problem::conflict(refused.to_string())
+        }
         Refused::Gone => Problem::new(StatusCode::SERVICE_UNAVAILABLE, refused.to_string()).last(),
     }
 }

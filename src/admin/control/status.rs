@@ -34,6 +34,8 @@ pub struct Status {
     pub deadline: Option<f64>,
     /// How long that still is.
     pub remaining: Option<f64>,
+    /// Parts that are drained, or being drained, while the rest serves.
+    pub parts: Vec<PartStatus>,
     /// Open sessions.
     pub open: u64,
     /// The same by listener and kind.
@@ -50,7 +52,35 @@ pub struct Status {
     pub version: String,
 }
 
+/// A part that is drained, or being drained, while the rest serves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartStatus {
+    /// Which: `listener NAME`, or `share 25%`.
+    pub part: String,
+    /// Its phase's name.
+    pub phase: String,
+    /// Since when.
+    pub since: f64,
+    /// What started its drain.
+    pub trigger: String,
+    /// Why, in words.
+    pub reason: Option<String>,
+    /// When it began.
+    pub started: f64,
+    /// The window it was given.
+    pub window: f64,
+    /// When it is over at the latest.
+    pub deadline: f64,
+    /// How long that still is.
+    pub remaining: f64,
+}
+
 impl Status {
+    /// What is known of a part, if it is not simply serving.
+    pub fn part(&self, name: &str) -> Option<&PartStatus> {
+        self.parts.iter().find(|part| part.part == name)
+    }
+
     /// The open sessions by kind, over all listeners.
     pub fn kinds(&self) -> BTreeMap<&str, u64> {
         let mut kinds = BTreeMap::new();
@@ -79,6 +109,17 @@ impl Control {
         });
         let holds = self.holds.list(now);
         let drain = view.drain.as_ref();
+        let parts = view.parts.iter().map(|view| PartStatus {
+            part: view.part.name(&self.listeners),
+            phase: view.phase.label().to_owned(),
+            since: unix(view.since),
+            trigger: view.drain.trigger.to_owned(),
+            reason: view.drain.reason.as_deref().map(str::to_owned),
+            started: unix(view.drain.started),
+            window: seconds(view.drain.window),
+            deadline: unix(view.drain.deadline.at()),
+            remaining: seconds(view.drain.deadline.left(now)),
+        });
         Status {
             phase: view.phase.label().to_owned(),
             since: unix(view.since),
@@ -88,6 +129,7 @@ impl Control {
             window: drain.map(|drain| seconds(drain.window)),
             deadline: drain.map(|drain| unix(drain.deadline.at())),
             remaining: drain.map(|drain| seconds(drain.deadline.left(now))),
+            parts: parts.collect(),
             open: totals.open(),
             sessions: sessions.collect(),
             connections: totals.connections(),

@@ -8,6 +8,8 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Report {
     pub(crate) trigger: String,
+    /// What was drained, if not everything.
+    pub(crate) part: Option<String>,
     pub(crate) reason: Option<String>,
     pub(crate) started: f64,
     pub(crate) ended: f64,

@@ -16,6 +16,7 @@ use crate::config::{
 use crate::drain::{Control, Request, Trigger};
 
 /// Enough to show that sessions live on several.
+const CLOSING: NonZeroUsize = NonZeroUsize::new(500).expect("not zero");
 const WORKERS: NonZeroUsize = NonZeroUsize::new(2).expect("two is not zero");
 
 /// The running proxy.
@@ -81,6 +82,7 @@ impl Proxy {
         let reason = Some("the demo".to_owned());
         self.control.start(Request {
             trigger: Trigger::Signal,
+            part: None,
             window: None,
             reason,
         });
@@ -158,6 +160,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
             readiness: Readiness::Auto,
             finish: Duration::ZERO,
             close_timeout: Duration::from_secs(5),
+            max_closing: CLOSING,
             late_arrivals: LateArrivals::Refuse,
             exit_code_when_cut: 3,
             exit_when_drained: ExitWhenDrained::OnSignal,

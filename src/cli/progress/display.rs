@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn a_screen_is_written_over_itself() {
         let now = Instant::now();
-        let mut progress = Progress::new(status("closing", 1, 0), now);
+        let mut progress = Progress::new(status("closing", 1, 0), None, now);
         let mut display = Display {
             out: Vec::new(),
             shown: Shown::Screen(0),
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn lines_come_once_a_second_and_at_each_phase() {
         let start = Instant::now();
-        let mut progress = Progress::new(status("lame_duck", 1, 0), start);
+        let mut progress = Progress::new(status("lame_duck", 1, 0), None, start);
         let mut display = Display {
             out: Vec::new(),
             shown: Shown::Lines(None),

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::client::Report;
+use super::drain::Meant;
 use super::words::{counted, length, printable, shortened};
-use crate::admin::control::Status;
+use crate::admin::control::{PartStatus, Status};
 
 pub(super) use display::Display;
 pub(super) use table::report_table;
@@ -23,10 +25,27 @@ const WIDTH: usize = 78;
 /// Holds that have a line of their own.
 const HOLDS: usize = 3;
 
+/// Two moments of the same thing, told twice, are no further apart, in seconds.
+const SAME_TIME: f64 = 0.1;
+
+/// How far a drain has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stage<'p> {
+    pub(super) phase: &'p str,
+    pub(super) remaining: Option<f64>,
+    window: Option<f64>,
+    trigger: Option<&'p str>,
+    reason: Option<&'p str>,
+}
+
 /// What is known of a proxy, and was before.
 #[derive(Debug)]
 pub(super) struct Progress {
     status: Status,
+    /// What is watched, if not everything.
+    part: Option<Meant>,
+    /// When the drain of that part began, as far as it was seen.
+    begun: Option<f64>,
     as_of: Instant,
     /// The most that were open of each kind.
     most: BTreeMap<String, u64>,
@@ -36,9 +55,11 @@ pub(super) struct Progress {
 
 impl Progress {
     /// The first that is known.
-    pub(super) fn new(status: Status, now: Instant) -> Progress {
+    pub(super) fn new(status: Status, part: Option<Meant>, now: Instant) -> Progress {
         let mut progress = Progress {
             status: status.clone(),
+            part,
+            begun: None,
             as_of: now,
             most: BTreeMap::new(),
             before: VecDeque::new(),
@@ -55,6 +76,58 @@ impl Progress {
         }
         self.before.push_back((now, status.open));
         (self.status, self.as_of) = (status, now);
+        self.begun = self.watched().map(|part| part.started).or(self.begun);
+    }
+
+    fn watched(&self) -> Option<&PartStatus> {
+        let meant = self.part.as_ref()?;
+        self.status.parts.iter().find(|part| meant.is(&part.part))
+    }
+
+    /// Whether a report's part is what is watched.
+    pub(super) fn is_of(&self, part: Option<&str>) -> bool {
+        match (&self.part, part) {
+            (None, None) => true,
+            (Some(meant), Some(part)) => meant.is(part),
+            _ => false,
+        }
+    }
+
+    /// Whether this is the report of the very drain that is watched.
+    pub(super) fn is_told_by(&self, report: &Report) -> bool {
+        let same_time = |begun: f64| (begun - report.started).abs() < SAME_TIME;
+        self.is_of(report.part.as_deref()) && self.begun.is_some_and(same_time)
+    }
+
+    /// How far what is watched has come.
+    pub(super) fn stage(&self) -> Stage<'_> {
+        let status = &self.status;
+        match (&self.part, self.watched()) {
+            (None, _) => Stage {
+                phase: &status.phase,
+                remaining: status.remaining,
+                window: status.window,
+                trigger: status.trigger.as_deref(),
+                reason: status.reason.as_deref(),
+            },
+            (Some(_), Some(part)) => Stage {
+                phase: &part.phase,
+                remaining: Some(part.remaining),
+                window: Some(part.window),
+                trigger: Some(&part.trigger),
+                reason: part.reason.as_deref(),
+            },
+            (Some(_), None) => Stage {
+                phase: match status.phase.as_str() {
+                    "starting" => "starting",
+                    _ => "serving",
+                },
+                remaining: None,
+                window: None,
+                trigger: None,
+                reason: None,
+            },
+        }
     }
 
     /// The newest that is known.
@@ -86,22 +159,25 @@ impl Progress {
 
     fn left(&self, now: Instant) -> Option<f64> {
         let since = now.saturating_duration_since(self.as_of).as_secs_f64();
-        Some((self.status.remaining? - since).max(0.0))
+        Some((self.stage().remaining? - since).max(0.0))
     }
 
     /// The phase, and what is left of the window.
     fn head(&self, now: Instant) -> String {
-        let status = &self.status;
-        let mut head = status.phase.clone();
-        if let (Some(left), Some(window)) = (self.left(now), status.window)
-            && status.phase != "drained"
+        let stage = self.stage();
+        let mut head = match self.watched() {
+            Some(part) => format!("{} {}", printable(&part.part), stage.phase),
+            None => stage.phase.to_owned(),
+        };
+        if let (Some(left), Some(window)) = (self.left(now), stage.window)
+            && stage.phase != "drained"
         {
             head += &format!(", {} left of {}", length(left), length(window));
         }
-        if let Some(trigger) = &status.trigger {
+        if let Some(trigger) = stage.trigger {
             head += &format!(", by {trigger}");
         }
-        if let Some(reason) = &status.reason {
+        if let Some(reason) = stage.reason {
             head += &format!(": {}", printable(reason));
         }
         shortened(&head, WIDTH)
@@ -145,9 +221,9 @@ impl Progress {
     pub(super) fn line(&mut self, now: Instant) -> String {
         self.forget(now);
         let status = &self.status;
-        let mut line = status.phase.clone();
+        let mut line = self.stage().phase.to_owned();
         if let Some(left) = self.left(now)
-            && status.phase != "drained"
+            && self.stage().phase != "drained"
         {
             line += &format!(": {} left", length(left));
         }

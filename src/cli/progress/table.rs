@@ -10,7 +10,11 @@ const CUT_SHOWN: usize = 10;
 pub(crate) fn report_table(report: &Report) -> Vec<String> {
     let took = report.ended - report.started;
     let mut lines = vec![format!(
-        "drained in {} of {}, by {}{}",
+        "{}drained in {} of {}, by {}{}",
+        match &report.part {
+            Some(part) => format!("{} ", printable(part)),
+            None => String::new(),
+        },
         tenths(took),
         tenths(report.window),
         printable(&report.trigger),

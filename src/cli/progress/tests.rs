@@ -12,6 +12,7 @@ pub(super) fn status(phase: &str, websockets: u64, tcp: u64) -> Status {
         window: Some(30.0),
         deadline: Some(1028.0),
         remaining: Some(20.0),
+        parts: Vec::new(),
         open: websockets + tcp,
         sessions: BTreeMap::from([("chat".into(), kinds)]),
         connections: websockets + tcp + 1,
@@ -25,7 +26,7 @@ pub(super) fn status(phase: &str, websockets: u64, tcp: u64) -> Status {
 #[test]
 fn the_screen_shows_who_is_left_and_for_how_long() {
     let start = Instant::now();
-    let mut progress = Progress::new(status("lame_duck", 60, 0), start);
+    let mut progress = Progress::new(status("lame_duck", 60, 0), None, start);
     let now = start + Duration::from_secs(2);
     let mut later = status("closing", 20, 0);
     later.holds_open = 1;
@@ -54,7 +55,7 @@ fn the_screen_shows_who_is_left_and_for_how_long() {
 #[test]
 fn the_rate_is_of_the_last_seconds() {
     let start = Instant::now();
-    let mut progress = Progress::new(status("closing", 100, 0), start);
+    let mut progress = Progress::new(status("closing", 100, 0), None, start);
     progress.update(status("closing", 50, 0), start + Duration::from_secs(1));
     let now = start + Duration::from_secs(60);
     progress.forget(now);
@@ -66,7 +67,7 @@ fn no_line_wraps() {
     let mut wide = status("closing", 1, 1);
     wide.reason = Some("because ".repeat(30));
     let now = Instant::now();
-    let lines = Progress::new(wide, now).screen(now);
+    let lines = Progress::new(wide, None, now).screen(now);
     assert!(
         lines.iter().all(|line| line.chars().count() <= WIDTH),
         "{lines:?}"

@@ -70,6 +70,11 @@ pub(in crate::config) fn workers(value: &DeValue<'_>) -> Result<NonZeroUsize, Wr
     integer(value, WORKERS)
 }
 
+/// The most sessions that are asked to go at once.
+pub(in crate::config) fn at_once(value: &DeValue<'_>) -> Result<NonZeroUsize, Wrong> {
+    integer(value, CONNECTIONS)
+}
+
 /// The most client connections.
 pub(in crate::config) fn connections(value: &DeValue<'_>) -> Result<NonZeroUsize, Wrong> {
     integer(value, CONNECTIONS)

@@ -60,6 +60,19 @@ fn duration_text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, Wrong> {
     }
 }
 
+/// A share such as `25%`, above zero, from the text of a flag; from 0.0 to 1.0.
+pub(in crate::config) fn parse_share(text: &str) -> Result<f64, Wrong> {
+    let percent = text.trim().strip_suffix('%').map(str::trim_end);
+    let percent = percent.and_then(|number| number.parse::<f64>().ok());
+    match percent {
+        Some(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent / 100.0),
+        _ => Err(Wrong::new(
+            format!("`{text}` is not a share"),
+            "write a share above \"0%\" and up to \"100%\", such as \"25%\"",
+        )),
+    }
+}
+
 /// A duration, or a share of the window such as `50%`.
 pub(in crate::config) fn stretch(value: &DeValue<'_>) -> Result<Stretch, Wrong> {
     const EXAMPLES: &str = "a share of the window such as \"50%\", or a duration such as \"30s\"";

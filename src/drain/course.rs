@@ -1,0 +1,483 @@
+//! The course of one drain, of everything or of a part: its stretches one after the other, and what
+//! is heard meanwhile.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config;
+use crate::session::{Deadline, DrainView, Facts, Part, Phase, SessionId, Totals, Whom};
+
+use super::closing::{Closing, TICK};
+use super::control::{Answer, Refused, Reply, Request, Wish};
+use super::machine::Event;
+use super::report::{Notes, Report};
+use super::run::{Drain, ticks};
+use super::schedule::{Limits, choose};
+
+/// The largest part of a window that the margin may take.
+const MARGIN_SHARE: u32 = 5;
+/// How often it is looked for new sessions while lame duck.
+const LOOK: Duration = Duration::from_millis(50);
+/// How often who is left of a share is looked for.
+const COUNT: Duration = Duration::from_millis(250);
+/// Between two lines that say how many are left.
+const TELL: Duration = Duration::from_secs(5);
+/// Cut sessions that have a line of their own in the log.
+const LOGGED_CUTS: usize = 10;
+/// How long the tasks of what was cut have to say so.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// How a drain is over.
+pub(super) enum Over {
+    /// The process stays: serving, or drained.
+    Stays,
+    /// The process ends.
+    Ends,
+    /// It gives way to this wish.
+    GivesWay(Wish),
+}
+
+/// A drain under way.
+pub(super) struct Course {
+    request: Request,
+    window: Duration,
+    /// The shortest window that was asked for so far.
+    shortest: Duration,
+    started: Instant,
+    deadline: Deadline,
+    notes: Notes,
+    /// Who has to go, where it is not everybody.
+    chosen: Option<Arc<HashSet<SessionId>>>,
+    ends_the_process: bool,
+    cut_now: bool,
+}
+
+impl Course {
+    fn view(&self) -> DrainView {
+        DrainView {
+            trigger: self.request.trigger.label(),
+            reason: self.request.reason.as_deref().map(Arc::from),
+            started: self.started,
+            window: self.window,
+            deadline: self.deadline,
+        }
+    }
+
+    /// Who is meant by this drain.
+    fn whom(&self) -> Whom {
+        match (self.request.part, &self.chosen) {
+            (None, _) => Whom::All,
+            (Some(Part::Listener(listener)), _) => Whom::Listener(listener),
+            (Some(Part::Share(_)), chosen) => Whom::These(chosen.clone().unwrap_or_default()),
+        }
+    }
+}
+
+/// What a wish that came during a drain leads to.
+enum Turn {
+    GoOn,
+    Shortened,
+    Cancelled,
+    GivesWay(Wish),
+}
+
+/// Why a drain is broken off.
+enum Broken {
+    Cancelled,
+    GivesWay(Wish),
+}
+
+impl Drain {
+    /// A whole drain.
+    pub(super) async fn drain(&mut self, request: Request, reply: Reply) -> Over {
+        let mut course = self.begin(request, Instant::now());
+        let part = course.request.part;
+        tracing::info!(
+            trigger = course.request.trigger.label(),
+            part = part.map(|part| self.name(part)),
+            reason = course.request.reason.as_deref().unwrap_or_default(),
+            window = ?course.window,
+            "drain begins"
+        );
+        let went = match part {
+            Some(Part::Share(share)) => self.leave_of_share(&mut course, share, reply).await,
+            _ => self.leave_of_all(&mut course, reply).await,
+        };
+        match went {
+            Ok(()) => self.end(course).await,
+            Err(Broken::Cancelled) => {
+                tracing::info!("drain cancelled");
+                Over::Stays
+            }
+            Err(Broken::GivesWay(wish)) => {
+                tracing::info!("the drain of a part gives way");
+                Over::GivesWay(wish)
+            }
+        }
+    }
+
+    /// Ends everything without asking anybody.
+    pub(super) async fn cut_now(&mut self, request: Request) {
+        let mut course = self.begin(request, Instant::now());
+        self.enter(&mut course, Event::Trigger);
+        self.end(course).await;
+    }
+
+    fn begin(&self, request: Request, now: Instant) -> Course {
+        let window = request.window.unwrap_or(self.settings.window);
+        let ends_the_process = request.trigger.ends_the_process();
+        (self.drains)(request.trigger.label());
+        let totals = self.totals_of(request.part);
+        Course {
+            window,
+            shortest: window,
+            started: now,
+            deadline: self.deadline(now, window),
+            notes: Notes::new(totals),
+            chosen: None,
+            ends_the_process,
+            cut_now: false,
+            request,
+        }
+    }
+
+    fn deadline(&self, now: Instant, window: Duration) -> Deadline {
+        Deadline::after(
+            now,
+            window - self.settings.margin.min(window / MARGIN_SHARE),
+        )
+    }
+
+    /// The counts that matter to a drain: those of a listener, or all.
+    fn totals_of(&self, part: Option<Part>) -> Totals {
+        let mut totals = self.ledgers.totals();
+        if let Some(Part::Listener(listener)) = part {
+            totals.keep(listener);
+        }
+        totals
+    }
+
+    /// Whether nothing is open and, where everything goes, nobody holds the process any more.
+    fn is_empty(&self, course: &Course) -> bool {
+        let part = course.request.part;
+        let held = part.is_none() && self.holds.live(Instant::now()) > 0;
+        !held && self.totals_of(part).open() == 0
+    }
+
+    fn expire_holds(&self) {
+        for hold in self.holds.expire(Instant::now()) {
+            tracing::warn!(hold.id = %hold.id, reason = hold.reason, "hold expired");
+        }
+    }
+
+    fn enter(&self, course: &mut Course, event: Event) {
+        if let Ok(phase) = self.step(course.request.part, event, Some(course.view())) {
+            course.notes.phases.push((phase, course.started.elapsed()));
+        }
+    }
+
+    /// The way of everything, or of a listener.
+    async fn leave_of_all(&mut self, course: &mut Course, reply: Reply) -> Result<(), Broken> {
+        self.enter(course, Event::Trigger);
+        let _ = reply.send(Ok(Answer::Started(self.view())));
+        self.lame_duck(course).await?;
+        self.finish(course).await?;
+        if self.is_empty(course) {
+            return Ok(());
+        }
+        self.enter(course, Event::TimeToClose);
+        self.close(course).await
+    }
+
+    /// Serves new sessions until they have stopped coming.
+    async fn lame_duck(&mut self, course: &mut Course) -> Result<(), Broken> {
+        let part = course.request.part;
+        let settings = self.settings.clone();
+        let mut seen = self.totals_of(part).opened();
+        let mut quiet_since = Instant::now();
+        let mut latest = course.started + settings.lame_duck_max.within(course.window);
+        let mut ticks = ticks(LOOK);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                wish = self.wishes.recv() => if self.hear(wish, course)? {
+                    let left = course.deadline.left(Instant::now());
+                    let hurried = Instant::now() + settings.lame_duck_max.within(left);
+                    latest = latest.min(hurried);
+                },
+            }
+            let now = Instant::now();
+            let opened = self.totals_of(part).opened();
+            if opened != seen {
+                (seen, quiet_since) = (opened, now);
+            }
+            let long_enough = now >= course.started + settings.lame_duck_min;
+            let quiet = now - quiet_since >= settings.lame_duck_quiet;
+            if (long_enough && quiet) || now >= latest || course.cut_now {
+                course.notes.lame_duck_ended = Some(opened);
+                self.enter(course, Event::ArrivalsEnded);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Gives sessions their time to finish.
+    async fn finish(&mut self, course: &mut Course) -> Result<(), Broken> {
+        let finished = Instant::now() + self.settings.finish;
+        let mut ticks = ticks(TICK);
+        loop {
+            let now = Instant::now();
+            self.expire_holds();
+            let over = now >= finished.min(course.deadline.at());
+            if self.is_empty(course) || course.cut_now || over {
+                return Ok(());
+            }
+            tokio::select! {
+                _ = ticks.tick() => {}
+                wish = self.wishes.recv() => {
+                    self.hear(wish, course)?;
+                }
+            }
+        }
+    }
+
+    /// Asks what is left to go, until it has or the deadline comes.
+    async fn close(&mut self, course: &mut Course) -> Result<(), Broken> {
+        let mut closing = self.closing(course);
+        let whom = course.whom();
+        let meant = |facts: &Facts| whom.means(facts.listener, facts.id);
+        let mut ticks = ticks(TICK);
+        let mut told = Instant::now();
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                wish = self.wishes.recv() => if self.hear(wish, course)? {
+                    closing.shorten(Instant::now(), course.deadline);
+                },
+            }
+            self.expire_holds();
+            let now = Instant::now();
+            if self.is_empty(course) || course.cut_now || now >= course.deadline.at() {
+                return Ok(());
+            }
+            closing.tick(&self.workers, meant).await;
+            if told.elapsed() >= TELL {
+                told = Instant::now();
+                let left = course.deadline.left(told);
+                let open = self.totals_of(course.request.part).open();
+                let holds = self.holds.live(told);
+                tracing::info!(open, holds, left = ?left, "closing");
+            }
+        }
+    }
+
+    /// The way of a share: some are chosen, and asked to go, while everybody else is served.
+    async fn leave_of_share(
+        &mut self,
+        course: &mut Course,
+        share: f64,
+        reply: Reply,
+    ) -> Result<(), Broken> {
+        let part = course.request.part;
+        let chosen = choose(self.workers.facts().await, share);
+        course.notes.choose(&chosen);
+        let ids: HashSet<_> = chosen.iter().map(|facts| facts.id).collect();
+        course.chosen = Some(Arc::new(ids));
+        self.publish(part, Phase::Closing, Some(course.view()));
+        let _ = reply.send(Ok(Answer::Started(self.view())));
+        let went = self.ask_chosen(course).await;
+        if went.is_err() {
+            self.publish(part, Phase::Serving, None);
+        }
+        went
+    }
+
+    async fn ask_chosen(&mut self, course: &mut Course) -> Result<(), Broken> {
+        let mut closing = self.closing(course);
+        let mut left = course.chosen.clone().unwrap_or_default();
+        let mut ticks = ticks(TICK);
+        let mut counted = Instant::now();
+        loop {
+            let over = Instant::now() >= course.deadline.at();
+            if left.is_empty() || course.cut_now || over {
+                return Ok(());
+            }
+            tokio::select! {
+                _ = ticks.tick() => {}
+                wish = self.wishes.recv() => if self.hear(wish, course)? {
+                    closing.shorten(Instant::now(), course.deadline);
+                },
+            }
+            if counted.elapsed() >= COUNT {
+                counted = Instant::now();
+                let there = self.workers.facts().await;
+                let there = there.iter().map(|facts| facts.id);
+                left = Arc::new(there.filter(|id| left.contains(id)).collect());
+            }
+            closing
+                .tick(&self.workers, |facts| left.contains(&facts.id))
+                .await;
+        }
+    }
+
+    fn closing(&self, course: &Course) -> Closing {
+        let limits = Limits {
+            close_timeout: self.settings.close_timeout,
+            at_once: self.settings.max_closing.get(),
+        };
+        Closing::new(Instant::now(), course.deadline, limits)
+    }
+
+    /// Cuts what is left, reports, and says whether the process ends.
+    async fn end(&mut self, mut course: Course) -> Over {
+        let part = course.request.part;
+        // Asked even when nothing is open: some may have been cut alone before.
+        course.notes.gone = self.workers.cut(&course.whom()).await;
+        if !course.notes.gone.cut.is_empty() {
+            for cut in course.notes.gone.cut.iter().take(LOGGED_CUTS) {
+                tracing::warn!(
+                    session.id = %cut.facts.id,
+                    client.addr = %cut.facts.client,
+                    why = cut.why,
+                    "session cut"
+                );
+            }
+            self.settle(part).await;
+        }
+        course.notes.over = course.started.elapsed();
+        let report = Arc::new(course.notes.report(
+            &course.request,
+            part.map(|part| self.name(part)),
+            course.window,
+            &self.totals_of(part),
+        ));
+        self.reports.send_replace(Some(Arc::clone(&report)));
+        match part {
+            Some(Part::Share(_)) => self.publish(part, Phase::Serving, None),
+            _ => self.enter(&mut course, Event::Over),
+        }
+        let json = serde_json::to_string(&*report).unwrap_or_default();
+        tracing::info!(cut = report.cut, report = json, "drain report");
+        self.write(&report);
+        let ends = course.ends_the_process
+            || self.settings.exit_when_drained == config::ExitWhenDrained::Always;
+        if ends && part.is_none() {
+            Over::Ends
+        } else {
+            Over::Stays
+        }
+    }
+
+    /// Waits until those that were cut stand in the ledger: HTTP ends in tasks of its own.
+    async fn settle(&self, part: Option<Part>) {
+        if matches!(part, Some(Part::Share(_))) {
+            tokio::time::sleep(SETTLE).await;
+            return;
+        }
+        let limit = Instant::now() + SETTLE;
+        let mut ticks = ticks(Duration::from_millis(5));
+        while self.totals_of(part).open() > 0 && Instant::now() < limit {
+            ticks.tick().await;
+        }
+    }
+
+    /// Writes the report where the operator wants it; one that cannot be written is in the log.
+    fn write(&self, report: &Report) {
+        let Some(path) = &self.settings.report_file else {
+            return;
+        };
+        let json = serde_json::to_vec_pretty(report).unwrap_or_default();
+        if let Err(error) = std::fs::write(path, json) {
+            tracing::error!(path = %path.display(), %error, "drain.report_file cannot be written");
+        }
+    }
+
+    /// Hears a wish while a drain is under way; true if it is to be over sooner.
+    fn hear(&mut self, wish: Option<Wish>, course: &mut Course) -> Result<bool, Broken> {
+        match self.turn(wish, course) {
+            Turn::GoOn => Ok(false),
+            Turn::Shortened => Ok(true),
+            Turn::Cancelled => Err(Broken::Cancelled),
+            Turn::GivesWay(wish) => Err(Broken::GivesWay(wish)),
+        }
+    }
+
+    fn turn(&mut self, wish: Option<Wish>, course: &mut Course) -> Turn {
+        let part = course.request.part;
+        match wish {
+            // What goes for everything goes before what goes for a part.
+            Some(wish @ (Wish::CutNow | Wish::Start(Request { part: None, .. }, _)))
+                if part.is_some() =>
+            {
+                Turn::GivesWay(wish)
+            }
+            None | Some(Wish::CutNow) => {
+                course.cut_now = true;
+                course.ends_the_process = true;
+                Turn::Shortened
+            }
+            Some(Wish::Cancel(of, reply)) if is_same(of, part) => self.cancel(part, reply),
+            Some(Wish::Cancel(_, reply)) => {
+                let _ = reply.send(Err(Refused::NothingToCancel));
+                Turn::GoOn
+            }
+            Some(Wish::Start(request, reply)) if request.part == part => {
+                self.join(&request, reply, course)
+            }
+            Some(Wish::Start(_, reply)) => {
+                let _ = reply.send(Err(Refused::Another));
+                Turn::GoOn
+            }
+        }
+    }
+
+    fn cancel(&self, part: Option<Part>, reply: Reply) -> Turn {
+        let is_share = matches!(part, Some(Part::Share(_)));
+        if !is_share && self.step(part, Event::Cancel, None).is_err() {
+            let _ = reply.send(Err(Refused::NothingToCancel));
+            return Turn::GoOn;
+        }
+        let _ = reply.send(Ok(Answer::Cancelled(self.view())));
+        Turn::Cancelled
+    }
+
+    /// Another trigger of the same drain: it can only shorten it.
+    fn join(&self, request: &Request, reply: Reply, course: &mut Course) -> Turn {
+        course.ends_the_process |= request.trigger.ends_the_process();
+        let window = request.window.unwrap_or(course.shortest);
+        // The same window once more is no longer one, though it counts from a later moment: a
+        // kubelet repeats its preStop, and means the drain that is under way.
+        if window > course.shortest {
+            let _ = reply.send(Err(Refused::Longer));
+            return Turn::GoOn;
+        }
+        course.shortest = window;
+        let wanted = self.deadline(Instant::now(), window);
+        let sooner = wanted < course.deadline;
+        if sooner {
+            course.deadline = wanted;
+            let (part, view) = (course.request.part, course.view());
+            self.phase.send_modify(|now| match part {
+                None => now.drain = Some(view),
+                Some(part) => {
+                    let of = now.parts.iter_mut().find(|now| now.part == part);
+                    of.into_iter().for_each(|now| now.drain = view.clone());
+                }
+            });
+            tracing::info!(left = ?wanted.left(Instant::now()), "drain shortened");
+        }
+        let _ = reply.send(Ok(Answer::UnderWay(self.view())));
+        if sooner { Turn::Shortened } else { Turn::GoOn }
+    }
+}
+
+/// Whether two are the same part; there is no more than one drain of a share, however large.
+fn is_same(one: Option<Part>, other: Option<Part>) -> bool {
+    match (one, other) {
+        (Some(Part::Share(_)), Some(Part::Share(_))) => true,
+        _ => one == other,
+    }
+}
