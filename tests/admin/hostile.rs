@@ -73,7 +73,7 @@ fn bodies_that_are_wrong_are_told_what_would_be_right() {
             "/v1/drain",
             r#"{"windwo":"30s"}"#,
             400,
-            "there are window and reason",
+            "there are window, reason, listener and share",
         ),
         (
             "POST",

@@ -3,6 +3,7 @@
 //! An event is made when the client can take one, of what holds then: a slow reader misses counts
 //! and costs no memory. A phase that was over in the same moment stands in the report alone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
+use crate::drain::Report;
 use crate::session::{Deadline, Phase};
 
 use super::body::Frames;
@@ -49,6 +51,8 @@ struct Events {
     control: Control,
     ticks: Interval,
     seen: Option<Seen>,
+    /// The last report that was told, or was old when the stream began.
+    told: Option<Arc<Report>>,
     /// Whether the report of the drain that is over is still to be told.
     report: bool,
     sent: Instant,
@@ -60,11 +64,12 @@ impl Events {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         control.phase.mark_changed();
-        control.reports.mark_unchanged();
+        let told = control.reports.borrow().clone();
         Events {
             control,
             ticks,
             seen: None,
+            told,
             report: false,
             sent: Instant::now(),
             _permit: permit,
@@ -96,9 +101,11 @@ impl Events {
             let phase = |seen: &Seen| (seen.phase, seen.deadline, seen.parts.clone());
             if before.as_ref().map(phase) != Some(phase(&now)) {
                 // The report of a drain is there before the phase says that it is over.
-                let is_new = self.control.reports.has_changed().unwrap_or(false);
+                let last = self.control.reports.borrow().clone();
+                let which = |report: &Option<Arc<Report>>| report.as_ref().map(Arc::as_ptr);
+                let is_new = which(&last) != which(&self.told);
                 self.report = is_new || (first && now.phase == Phase::Drained);
-                self.control.reports.mark_unchanged();
+                self.told = last;
                 return Some(self.event(if first { "status" } else { "phase" }, &status));
             }
             if before != Some(now) {

@@ -200,9 +200,16 @@ fn no_more_are_asked_at_once_than_the_limit_says() {
     // be gone; without a limit, the even rate would do with fewer than these too.
     let asked = simulate(&vec![slow; 200], Duration::from_secs(30), limits);
     assert!(asked.most_going <= 40, "{}", asked.most_going);
-    let tight = Limits { at_once: 8, ..limits };
+    let tight = Limits {
+        at_once: 8,
+        ..limits
+    };
     let asked_tightly = simulate(&vec![slow; 60], Duration::from_secs(30), tight);
-    assert!(asked_tightly.most_going <= 8, "{}", asked_tightly.most_going);
+    assert!(
+        asked_tightly.most_going <= 8,
+        "{}",
+        asked_tightly.most_going
+    );
     assert_eq!(asked_tightly.asked.len(), 60);
     assert_eq!(asked.asked.len(), 200);
 }
