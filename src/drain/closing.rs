@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::session::{Deadline, Workers};
+use crate::session::{Deadline, Facts, SessionId, Workers};
 
 use super::schedule::Schedule;
+use super::witness::Witness;
 
 /// How often somebody may be asked.
 pub(super) const TICK: Duration = Duration::from_millis(20);
@@ -20,6 +21,8 @@ pub(super) struct Closing {
     /// Kept at the end, so that the close handshake of the last one still fits.
     reserve: Duration,
     refreshed: Option<Instant>,
+    /// As they were asked for last; kept only if somebody wants to hear who is asked to go.
+    facts: Vec<Facts>,
 }
 
 impl Closing {
@@ -35,6 +38,7 @@ impl Closing {
             deadline,
             reserve,
             refreshed: None,
+            facts: Vec::new(),
         }
     }
 
@@ -49,17 +53,25 @@ impl Closing {
     }
 
     /// Asks those that are due.
-    pub(super) async fn tick(&mut self, workers: &Workers) {
+    pub(super) async fn tick(&mut self, workers: &Workers, witness: &Witness) {
         let stale = self.refreshed.is_none_or(|at| at.elapsed() >= REFRESH);
         if stale {
             let facts = workers.facts().await;
             let at_once = self.schedule.plan(&facts);
-            workers.leave(&at_once, self.deadline.at(), self.reserve);
+            if witness.wants_asked() {
+                self.facts = facts;
+            }
+            self.ask(&at_once, workers, witness);
             self.refreshed = Some(Instant::now());
         }
         let due = self.schedule.due(Instant::now());
-        if !due.is_empty() {
-            workers.leave(&due, self.deadline.at(), self.reserve);
+        self.ask(&due, workers, witness);
+    }
+
+    fn ask(&self, ids: &[SessionId], workers: &Workers, witness: &Witness) {
+        if !ids.is_empty() {
+            witness.tell_asked(&self.facts, ids);
+            workers.leave(ids, self.deadline.at(), self.reserve);
         }
     }
 }

@@ -9,8 +9,10 @@ mod machine;
 mod report;
 mod run;
 mod schedule;
+mod witness;
 
 pub use control::{Answer, Control, Refused, Request, Trigger, Wishes, channel};
 pub use machine::{Event, next};
 pub use report::{Going, KindReport, PhaseReport, Report};
 pub use run::{Drain, Ended, Parts};
+pub use witness::{Entered, Witness};

@@ -13,6 +13,7 @@ use super::closing::{Closing, TICK};
 use super::control::{Answer, Refused, Request, Trigger, Wish, Wishes};
 use super::machine::{Event, next};
 use super::report::{Notes, Report};
+use super::witness::Witness;
 
 /// The largest part of a window that the margin may take.
 const MARGIN_SHARE: u32 = 5;
@@ -40,6 +41,8 @@ pub struct Parts {
     pub wishes: Wishes,
     /// Counts a drain that begins, by trigger.
     pub drains: Box<dyn Fn(&'static str) + Send>,
+    /// Who hears of it as it goes.
+    pub witness: Witness,
 }
 
 /// What drives the phase from `starting` to the end of the process.
@@ -52,6 +55,7 @@ pub struct Drain {
     reports: watch::Sender<Option<Arc<Report>>>,
     wishes: mpsc::UnboundedReceiver<Wish>,
     drains: Box<dyn Fn(&'static str) + Send>,
+    witness: Witness,
 }
 
 /// How the process ends.
@@ -71,6 +75,8 @@ struct UnderWay {
     shortest: Duration,
     started: Instant,
     deadline: Deadline,
+    /// The end of the window.
+    ends: Instant,
     notes: Notes,
     ends_the_process: bool,
     cut_now: bool,
@@ -84,6 +90,7 @@ impl UnderWay {
             started: self.started,
             window: self.window,
             deadline: self.deadline,
+            ends: self.ends,
         }
     }
 }
@@ -107,6 +114,7 @@ impl Drain {
             reports: parts.reports,
             wishes: parts.wishes.0,
             drains: parts.drains,
+            witness: parts.witness,
         }
     }
 
@@ -197,6 +205,7 @@ impl Drain {
             since: Instant::now(),
             drain,
         });
+        self.witness.enter(&self.view());
         let totals = self.ledgers.totals();
         tracing::info!(
             phase = phase.label(),
@@ -217,6 +226,7 @@ impl Drain {
             shortest: window,
             started: now,
             deadline: self.deadline(now, window),
+            ends: now + window,
             notes: Notes::new(self.ledgers.totals()),
             ends_the_process,
             cut_now: false,
@@ -343,7 +353,7 @@ impl Drain {
             if self.is_empty() || drain.cut_now || Instant::now() >= drain.deadline.at() {
                 return;
             }
-            closing.tick(&self.workers).await;
+            closing.tick(&self.workers, &self.witness).await;
             if told.elapsed() >= Duration::from_secs(5) {
                 told = Instant::now();
                 let left = drain.deadline.left(told);
@@ -443,6 +453,7 @@ impl Drain {
                     return Turn::GoOn;
                 }
                 drain.deadline = drain.deadline.sooner(wanted);
+                drain.ends = drain.ends.min(Instant::now() + window);
                 self.phase
                     .send_modify(|view| view.drain = Some(drain.view()));
                 tracing::info!(left = ?drain.deadline.left(Instant::now()), "drain shortened");
