@@ -234,6 +234,22 @@ mod tests {
     }
 
     #[test]
+    fn behind_one_address_the_sessions_of_one_key_are_asked_apart() {
+        let mut facts: Vec<_> = (0..100)
+            .map(|i| session(i, Kind::Websocket, Duration::ZERO))
+            .collect();
+        for (i, facts) in facts.iter_mut().enumerate() {
+            let of_whom = if i < 10 { 0 } else { i };
+            facts.key = Some(format!("user-{of_whom}").into());
+        }
+        let sorted: Vec<_> = facts.iter().collect();
+        let order = apart(&sorted);
+        let places: Vec<_> = (0..100).filter(|i| order[*i].slot() < 10).collect();
+        let nearest = places.windows(2).map(|pair| pair[1] - pair[0]).min();
+        assert!(nearest >= Some(2), "{places:?}");
+    }
+
+    #[test]
     fn requests_in_flight_are_told_at_once() {
         let facts = [session(0, Kind::Http, Duration::ZERO)];
         let now = Instant::now();

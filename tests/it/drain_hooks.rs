@@ -142,6 +142,8 @@ async fn each_phase_is_told_once_with_the_status() {
         assert_eq!(call.body["window"], 60.0);
     }
     assert_eq!(calls[0].body["open"], 1);
+    // The agent can prolong or give back the hold that its call is kept alive by.
+    assert_eq!(calls[1].body["holds"][0]["reason"], "hook closing");
     assert_eq!(calls[2].body["open"], 0);
     assert_eq!(calls[2].body["exit_code"], 0);
     assert_warned(&proxy, &[]);
@@ -316,7 +318,7 @@ async fn every_session_that_is_asked_to_go_is_named_once_with_its_key() {
         .listener("chat", "http", chat.agent.addr)
         .listener("web", "http", web.agent.addr)
         .set("http", "client_key", "\"X-User-Id\"")
-        .window("20s")
+        .window("10s")
         .brief_lame_duck();
     let proxy = hooked(proxy, hooks.agent.addr, &["on_close"]).start().await;
     let mut clients = JoinSet::new();
