@@ -202,3 +202,21 @@ fn healthcheck_exits_by_the_answer() {
     assert_eq!(code, Some(1));
     assert!(err.contains("does not answer"), "{err}");
 }
+
+#[test]
+fn a_hook_that_nobody_could_call_is_refused_with_its_place() {
+    let file = file(&format!(
+        "{LEAST}[drain.hooks]\nclosing = \"127.0.0.1:9000\"\n"
+    ));
+    let path = file.path().to_str().expect("text");
+    let (code, _, err) = said(&lameduck(&["check", path], &[]));
+    assert_eq!(code, Some(2));
+    assert_eq!(
+        err,
+        format!(
+            "{path}:9:11: error: drain.hooks.closing: `127.0.0.1:9000` is not the URL of a hook\n    \
+             closing = \"127.0.0.1:9000\"\n              ^^^^^^^^^^^^^^^^\n    \
+             help: write http://HOST:PORT/path, such as \"http://127.0.0.1:9000/lameduck\"\n"
+        )
+    );
+}

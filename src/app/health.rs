@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::control::Control;
 use crate::admin::{self, Health};
+use crate::lifecycle::hooks::Hooks;
 use crate::net::{Endpoints, Tasks};
 
 /// How often an endpoint is tried that could not be reached.
@@ -28,6 +29,7 @@ pub(super) struct Birth {
     pub(super) admin_socket: TcpListener,
     pub(super) control: Control,
     pub(super) endpoints: Arc<[Arc<Endpoints>]>,
+    pub(super) hooks: Option<Hooks>,
     pub(super) stop: CancellationToken,
 }
 
@@ -42,6 +44,7 @@ pub(super) fn run(birth: Birth) -> io::Result<()> {
         admin_socket,
         control,
         endpoints,
+        hooks,
         stop,
     } = birth;
     let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -50,6 +53,9 @@ pub(super) fn run(birth: Birth) -> io::Result<()> {
         let tasks = Tasks::new();
         tasks.spawn(probe(endpoints));
         tasks.spawn(upkeep());
+        if let Some(hooks) = hooks {
+            tasks.spawn(hooks.run(control.clone()));
+        }
         let connections = Tasks::new();
         let served = tokio::try_join!(
             admin::serve(socket, health, &connections, &stop),

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Exposition, Health, Readiness, readiness, recorder};
 use crate::config::{Config, ListenerName};
 use crate::drain::{self, Control, Drain, Report};
-use crate::lifecycle::Signals;
+use crate::lifecycle::{Signals, hooks};
 use crate::net::{Descriptors, Endpoints, bind};
 use crate::session::metrics::Durations;
 use crate::session::{
@@ -192,6 +192,7 @@ impl App {
             .unzip();
         let workers = Workers::new(inboxes);
         let (reports, reported) = watch::channel(None);
+        let (witness, hooks, calls) = hooks::channel(&config.drain.hooks, &holds);
         let health = health::Birth {
             socket: health_socket,
             health: Health {
@@ -215,6 +216,7 @@ impl App {
                 streams: Arc::new(Semaphore::new(admin::control::STREAMS)),
             },
             endpoints: Arc::clone(&endpoints),
+            hooks,
             stop: stop.clone(),
         };
         let health_thread = start("health", move || health::run(health))?;
@@ -244,6 +246,7 @@ impl App {
             reports,
             wishes,
             drains: Box::new(move |trigger| exposition.count_drain(trigger)),
+            witness,
         });
         let ended = runtime.block_on(async {
             for ready in births_ready {
@@ -261,6 +264,8 @@ impl App {
                 () = serve_signals => drain::Ended { report: None, cut: false },
             }
         });
+        // The agent hears of the end while health and the control API still answer.
+        runtime.block_on(calls.over());
         // Connections that hold nothing are still there; they end with the workers.
         runtime.block_on(workers.cut(&Whom::All));
         stop.cancel();

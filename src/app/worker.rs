@@ -291,6 +291,7 @@ impl Way {
             connected,
             counted: None,
             client_addr,
+            client_key: None,
         };
         if let Err(e) = self.pump.open(tunnel) {
             tracing::warn!(error = %e, "a connection could not be watched");

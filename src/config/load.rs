@@ -9,11 +9,11 @@ use toml::de::DeTable;
 use super::finding::{Faults, Finding, Severity, Source};
 use super::overrides::Overrides;
 use super::rules;
-use super::schema::{Raw, RawDrain, RawHttp, RawListener, RawUpstream};
+use super::schema::{Raw, RawDrain, RawHooks, RawHttp, RawListener, RawUpstream};
 use super::section::{Found, Reader};
 use super::token::Token;
 use super::types::{
-    Admin, Config, Drain, Endpoint, Goodbye, Health, Http, Limits, Listener, Log, Upstream,
+    Admin, Config, Drain, Endpoint, Goodbye, Health, Hooks, Http, Limits, Listener, Log, Upstream,
 };
 use super::value::Wrong;
 
@@ -166,6 +166,7 @@ impl RawHttp {
             forwarded: self.forwarded.value,
             via: self.via.value,
             health_path: self.health_path.value,
+            client_key: self.client_key.value,
         }
     }
 }
@@ -188,6 +189,18 @@ impl RawUpstream {
     }
 }
 
+impl RawHooks {
+    fn into_hooks(self) -> Hooks {
+        Hooks {
+            lame_duck: self.lame_duck.value,
+            closing: self.closing.value,
+            drained: self.drained.value,
+            on_close: self.on_close.value,
+            timeout: self.timeout.value,
+        }
+    }
+}
+
 impl RawDrain {
     fn into_drain(self) -> Drain {
         Drain {
@@ -204,6 +217,7 @@ impl RawDrain {
             exit_code_when_cut: self.exit_code_when_cut.value,
             exit_when_drained: self.exit_when_drained.value,
             report_file: self.report_file.value,
+            hooks: self.hooks.into_hooks(),
         }
     }
 }

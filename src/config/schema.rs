@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::section::{Found, Origin, Section};
 use super::types::{
-    CloseOrder, Endpoint, ExitWhenDrained, Forwarded, LateArrivals, ListenerName, LogFormat,
-    Protocol, Readiness, Stretch, UpstreamName,
+    CloseOrder, Endpoint, ExitWhenDrained, Forwarded, HookUrl, LateArrivals, ListenerName,
+    LogFormat, Protocol, Readiness, Stretch, UpstreamName,
 };
 use super::value::{self, Size};
 
@@ -54,6 +56,7 @@ pub(super) struct RawHttp {
     pub(super) forwarded: Found<Forwarded>,
     pub(super) via: Found<Option<String>>,
     pub(super) health_path: Found<Option<String>>,
+    pub(super) client_key: Found<Option<HeaderName>>,
 }
 
 /// `[upstream.NAME]`.
@@ -65,6 +68,15 @@ pub(super) struct RawUpstream {
     pub(super) connect_timeout: Found<Duration>,
     pub(super) response_timeout: Found<Duration>,
     pub(super) idle_timeout: Found<Duration>,
+}
+
+/// `[drain.hooks]`.
+pub(super) struct RawHooks {
+    pub(super) lame_duck: Found<Option<HookUrl>>,
+    pub(super) closing: Found<Option<HookUrl>>,
+    pub(super) drained: Found<Option<HookUrl>>,
+    pub(super) on_close: Found<Option<HookUrl>>,
+    pub(super) timeout: Found<Duration>,
 }
 
 /// `[drain]`.
@@ -85,6 +97,7 @@ pub(super) struct RawDrain {
     pub(super) exit_code_when_cut: Found<u8>,
     pub(super) exit_when_drained: Found<ExitWhenDrained>,
     pub(super) report_file: Found<Option<PathBuf>>,
+    pub(super) hooks: RawHooks,
 }
 
 /// Sessions that are asked to go at once: their clients come back within about a second.
@@ -191,6 +204,7 @@ impl RawHttp {
             forwarded: table.read("forwarded", value::forwarded, Forwarded::Append),
             via: table.read("via", value::via, None),
             health_path: table.read("health_path", value::health_path, None),
+            client_key: table.read("client_key", value::client_key, None),
         }
     }
 
@@ -204,6 +218,7 @@ impl RawHttp {
             forwarded: self.forwarded.inherited(),
             via: self.via.inherited(),
             health_path: self.health_path.inherited(),
+            client_key: self.client_key.inherited(),
         }
     }
 
@@ -221,6 +236,7 @@ impl RawHttp {
             forwarded,
             via,
             health_path,
+            client_key,
             ..
         } = self;
         let duration = value::positive_duration;
@@ -237,6 +253,7 @@ impl RawHttp {
             forwarded: table.read_or("forwarded", value::forwarded, forwarded, SAID),
             via: table.read_or("via", value::via, via, SAID),
             health_path: table.read_or("health_path", value::health_path, health_path, SAID),
+            client_key: table.read_or("client_key", value::client_key, client_key, SAID),
         }
     }
 }
@@ -273,6 +290,18 @@ impl RawUpstream {
     }
 }
 
+impl RawHooks {
+    fn read(table: &mut Section<'_>) -> Self {
+        Self {
+            lame_duck: table.read("lame_duck", value::hook_url, None),
+            closing: table.read("closing", value::hook_url, None),
+            drained: table.read("drained", value::hook_url, None),
+            on_close: table.read("on_close", value::hook_url, None),
+            timeout: table.read("timeout", value::positive_duration, secs(1)),
+        }
+    }
+}
+
 impl RawDrain {
     fn read(table: &mut Section<'_>) -> Self {
         let half = Stretch::Share(0.5);
@@ -301,6 +330,7 @@ impl RawDrain {
                 ExitWhenDrained::OnSignal,
             ),
             report_file: table.read("report_file", value::file, None),
+            hooks: RawHooks::read(&mut table.table("hooks")),
         }
     }
 }

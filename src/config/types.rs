@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::token::Token;
 
 /// The name of a listener, as written in the configuration and as shown in metrics.
@@ -115,6 +117,8 @@ pub struct Http {
     pub via: Option<String>,
     /// The path on which readiness is answered on the listener itself.
     pub health_path: Option<String>,
+    /// The request header whose value names the client.
+    pub client_key: Option<HeaderName>,
 }
 
 /// What becomes of the fields that say where a request came from.
@@ -182,6 +186,38 @@ pub struct Drain {
     pub exit_when_drained: ExitWhenDrained,
     /// Where the report is written as JSON.
     pub report_file: Option<PathBuf>,
+    /// What the agent is told as the drain goes.
+    pub hooks: Hooks,
+}
+
+/// What the agent is told as a drain goes, each by a call to a URL of its own.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hooks {
+    /// When the phase of this name begins.
+    pub lame_duck: Option<HookUrl>,
+    /// Likewise.
+    pub closing: Option<HookUrl>,
+    /// Likewise.
+    pub drained: Option<HookUrl>,
+    /// When sessions are asked to go.
+    pub on_close: Option<HookUrl>,
+    /// The longest that an answer may take.
+    pub timeout: Duration,
+}
+
+/// Where a hook is: `http://HOST:PORT/path`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookUrl {
+    /// The agent's address.
+    pub authority: Endpoint,
+    /// The path from its first slash, with the query.
+    pub path: Arc<str>,
+}
+
+impl fmt::Display for HookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority, self.path)
+    }
 }
 
 /// When the process ends with its drain.

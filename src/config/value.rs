@@ -2,6 +2,7 @@
 
 mod address;
 mod choice;
+mod hook;
 mod number;
 mod text;
 mod time;
@@ -19,11 +20,14 @@ pub(super) use choice::{
     close_order, exit_when_drained, forwarded, late_arrivals, log_format, parse_word, protocol,
     readiness,
 };
+pub(super) use hook::hook_url;
 pub(super) use number::{
     Size, at_once, close_code, connections, exit_code, header_bytes, header_count, parse_workers,
     workers,
 };
-pub(super) use text::{close_reason, file, health_path, listener_name, upstream_name, via};
+pub(super) use text::{
+    client_key, close_reason, file, health_path, listener_name, upstream_name, via,
+};
 pub(super) use time::{
     duration, parse_positive_duration, parse_share, positive_duration, show_duration, stretch,
 };

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::session::{Deadline, Facts, SessionId, Workers};
 
 use super::schedule::{Limits, Schedule};
+use super::witness::Witness;
 
 /// How often somebody may be asked.
 pub(super) const TICK: Duration = Duration::from_millis(20);
@@ -18,6 +19,8 @@ pub(super) struct Closing {
     schedule: Schedule,
     deadline: Deadline,
     refreshed: Option<Instant>,
+    /// As they were asked for last; kept only if somebody wants to hear who is asked to go.
+    facts: Vec<Facts>,
 }
 
 impl Closing {
@@ -27,6 +30,7 @@ impl Closing {
             schedule: Schedule::new(now, deadline, limits),
             deadline,
             refreshed: None,
+            facts: Vec::new(),
         }
     }
 
@@ -38,20 +42,30 @@ impl Closing {
     }
 
     /// Asks those that are due, among those that are `meant`.
-    pub(super) async fn tick(&mut self, workers: &Workers, meant: impl Fn(&Facts) -> bool) {
+    pub(super) async fn tick(
+        &mut self,
+        workers: &Workers,
+        witness: &Witness,
+        meant: impl Fn(&Facts) -> bool,
+    ) {
         let stale = self.refreshed.is_none_or(|at| at.elapsed() >= REFRESH);
         if stale {
             let mut facts = workers.facts().await;
             facts.retain(meant);
             let at_once = self.schedule.plan(&facts);
-            self.ask(workers, &at_once);
+            if witness.wants_asked() {
+                self.facts = facts;
+            }
+            self.ask(&at_once, workers, witness);
             self.refreshed = Some(Instant::now());
         }
         let due = self.schedule.due(Instant::now());
-        self.ask(workers, &due);
+        self.ask(&due, workers, witness);
     }
-    fn ask(&self, workers: &Workers, ids: &[SessionId]) {
+
+    fn ask(&self, ids: &[SessionId], workers: &Workers, witness: &Witness) {
         if !ids.is_empty() {
+            witness.tell_asked(&self.facts, ids);
             workers.leave(ids, self.deadline.at(), self.schedule.reserve());
         }
     }

@@ -48,6 +48,8 @@ pub(super) struct Course {
     shortest: Duration,
     started: Instant,
     deadline: Deadline,
+    /// The end of the window.
+    ends: Instant,
     notes: Notes,
     /// Who has to go, where it is not everybody.
     chosen: Option<Arc<HashSet<SessionId>>>,
@@ -63,6 +65,7 @@ impl Course {
             started: self.started,
             window: self.window,
             deadline: self.deadline,
+            ends: self.ends,
         }
     }
 
@@ -136,6 +139,7 @@ impl Drain {
             shortest: window,
             started: now,
             deadline: self.deadline(now, window),
+            ends: now + window,
             notes: Notes::new(totals),
             chosen: None,
             ends_the_process,
@@ -263,7 +267,7 @@ impl Drain {
             if self.is_empty(course) || course.cut_now || now >= course.deadline.at() {
                 return Ok(());
             }
-            closing.tick(&self.workers, meant).await;
+            closing.tick(&self.workers, &self.witness, meant).await;
             if told.elapsed() >= TELL {
                 told = Instant::now();
                 let left = course.deadline.left(told);
@@ -318,7 +322,9 @@ impl Drain {
                 left = Arc::new(there.filter(|id| left.contains(id)).collect());
             }
             closing
-                .tick(&self.workers, |facts| left.contains(&facts.id))
+                .tick(&self.workers, &self.witness, |facts| {
+                    left.contains(&facts.id)
+                })
                 .await;
         }
     }
@@ -459,6 +465,7 @@ impl Drain {
         let sooner = wanted < course.deadline;
         if sooner {
             course.deadline = wanted;
+            course.ends = course.ends.min(Instant::now() + window);
             let (part, view) = (course.request.part, course.view());
             self.phase.send_modify(|now| match part {
                 None => now.drain = Some(view),

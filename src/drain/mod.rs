@@ -12,8 +12,10 @@ mod run;
 mod schedule;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 pub use control::{Answer, Control, Refused, Request, Trigger, Wishes, channel};
 pub use machine::{Event, next};
 pub use report::{Going, KindReport, PhaseReport, Report};
 pub use run::{Drain, Ended, Parts};
+pub use witness::{Entered, Witness};

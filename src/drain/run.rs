@@ -16,6 +16,7 @@ use super::control::{Answer, Refused, Reply, Request, Trigger, Wish, Wishes};
 use super::course::Over;
 use super::machine::{Event, NoSuchStep, next};
 use super::report::Report;
+use super::witness::Witness;
 
 /// What the drain reads, orders and writes.
 pub struct Parts {
@@ -37,6 +38,8 @@ pub struct Parts {
     pub wishes: Wishes,
     /// Counts a drain that begins, by trigger.
     pub drains: Box<dyn Fn(&'static str) + Send>,
+    /// Who hears of it as it goes.
+    pub witness: Witness,
 }
 
 /// What drives the phase from `starting` to the end of the process.
@@ -50,6 +53,7 @@ pub struct Drain {
     pub(super) reports: watch::Sender<Option<Arc<Report>>>,
     pub(super) wishes: mpsc::UnboundedReceiver<Wish>,
     pub(super) drains: Box<dyn Fn(&'static str) + Send>,
+    pub(super) witness: Witness,
 }
 
 /// How the process ends.
@@ -74,6 +78,7 @@ impl Drain {
             reports: parts.reports,
             wishes: parts.wishes.0,
             drains: parts.drains,
+            witness: parts.witness,
         }
     }
 
@@ -182,6 +187,9 @@ impl Drain {
     ) -> Result<Phase, NoSuchStep> {
         let phase = next(self.phase_of(part), event)?;
         self.publish(part, phase, drain);
+        if part.is_none() {
+            self.witness.enter(&self.view());
+        }
         let totals = self.ledgers.totals();
         tracing::info!(
             phase = phase.label(),

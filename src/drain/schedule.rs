@@ -9,12 +9,11 @@
 mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::session::{Deadline, Facts, Holding, Kind, SessionId};
+use crate::session::{Client, Deadline, Facts, Holding, Kind, SessionId};
 
 /// So long without a byte is a quiet session.
 const QUIET: Duration = Duration::from_secs(1);
@@ -214,15 +213,15 @@ fn class(facts: &Facts) -> (bool, bool) {
 fn apart(sorted: &[&Facts]) -> Vec<SessionId> {
     let mut ids = Vec::with_capacity(sorted.len());
     for class in sorted.chunk_by(|a, b| class(a) == class(b)) {
-        let mut of_client: HashMap<IpAddr, (usize, usize)> = HashMap::new();
+        let mut of_client: HashMap<Client<'_>, (usize, usize)> = HashMap::new();
         for facts in class {
-            of_client.entry(facts.client.ip()).or_default().0 += 1;
+            of_client.entry(facts.client_key_or_addr()).or_default().0 += 1;
         }
         let mut places: Vec<_> = class
             .iter()
             .enumerate()
             .map(|(index, facts)| {
-                let (count, seen) = of_client.entry(facts.client.ip()).or_default();
+                let (count, seen) = of_client.entry(facts.client_key_or_addr()).or_default();
                 *seen += 1;
                 let place = match *count {
                     1 => (index as f64 + 0.5) / class.len() as f64,

@@ -69,6 +69,7 @@ impl World {
             reports,
             wishes,
             drains: Box::new(|_| {}),
+            witness: Witness::default(),
         });
         let world = std::rc::Rc::new(World {
             control,
@@ -221,6 +222,7 @@ fn facts((slot, session): (&usize, &Session)) -> Facts {
         listener: session.listener,
         holding: Holding::Session(Kind::Websocket),
         client: ([127, 0, 0, 1], 1).into(),
+        key: None,
         age: session.counted.opened().elapsed(),
         idle: [secs(60); 2],
         bytes: [0; 2],
@@ -244,6 +246,7 @@ fn settings() -> config::Drain {
         exit_code_when_cut: 3,
         exit_when_drained: ExitWhenDrained::OnSignal,
         report_file: None,
+        hooks: config::Hooks::default(),
     }
 }
 

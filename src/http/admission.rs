@@ -15,6 +15,7 @@ use crate::config::LateArrivals;
 use crate::session::{Kind, Refusal};
 
 use super::body::{Never, ResponseBody};
+use super::client_key;
 use super::conn::Conn;
 use super::fields;
 use super::gate;
@@ -67,6 +68,9 @@ where
                 answer: Some(answer),
             },
             None => {
+                if let Some(name) = &site.settings.client_key {
+                    client_key::note(&mut conn.key.borrow_mut(), request.headers().get(name));
+                }
                 conn.open(Kind::Http);
                 State::Passed {
                     future: self.inner.call(request),

@@ -141,6 +141,8 @@ pub(super) enum Told {
 #[derive(Debug)]
 pub(super) struct Conn {
     pub(super) client: SocketAddr,
+    /// What names the client behind that address, by the last request.
+    pub(super) key: RefCell<Option<Arc<str>>>,
     pub(super) listener: ListenerIndex,
     pub(super) wire: Arc<Wire>,
     /// Given to the pump with an upgrade.
@@ -322,6 +324,7 @@ impl Connections {
         let mut conns = self.0.conns.borrow_mut();
         let conn = Rc::new(Conn {
             client,
+            key: RefCell::default(),
             listener: connected.listener(),
             wire: Arc::new(Wire::new()),
             connected: RefCell::new(Some(connected)),
@@ -369,6 +372,7 @@ impl Connections {
             listener: conn.listener,
             holding,
             client: conn.client,
+            key: conn.key.borrow().clone(),
             age: opened.elapsed(),
             idle: [conn.wire.idle(0), conn.wire.idle(1)],
             bytes: [0, 1].map(|way| conn.wire.bytes[way].load(Ordering::Relaxed)),

@@ -6,6 +6,7 @@
 
 mod admission;
 mod body;
+mod client_key;
 mod conn;
 mod event_boundary;
 mod fields;

@@ -66,6 +66,7 @@ pub(super) fn hand_over(
         };
         let counted = Some(counted);
         let client_addr = conn.client;
+        let client_key = conn.key.borrow_mut().take();
         drop(conn);
         let tunnel = Tunnel {
             client,
@@ -77,6 +78,7 @@ pub(super) fn hand_over(
             connected,
             counted,
             client_addr,
+            client_key,
         };
         if let Err(e) = site_.pump.open(tunnel) {
             tracing::warn!(error = %e, "an upgraded session could not be watched");

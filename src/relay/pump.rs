@@ -6,6 +6,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ pub struct Tunnel {
     pub counted: Option<Counted>,
     /// The client's address.
     pub client_addr: SocketAddr,
+    /// What names the client behind that address, where a header does.
+    pub client_key: Option<Arc<str>>,
 }
 
 /// The handle of a worker's pump; it stays on the worker's thread.
@@ -270,6 +273,7 @@ impl Inner {
             listener: session.connected.listener(),
             holding,
             client: session.client,
+            key: session.key.clone(),
             age: Duration::from_micros(now.since(session.began)),
             idle: [idle(Direction::ToUpstream), idle(Direction::ToClient)],
             bytes: per_way(&|way| session.flows[way.index()].bytes),

@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use mio::{Registry, Token};
 
@@ -69,6 +70,7 @@ pub(super) struct Relayed {
     /// Halves that refused a write: the system tells of a reset once, and it was told to the write.
     dead: [bool; 2],
     pub(super) client: SocketAddr,
+    pub(super) key: Option<Arc<str>>,
     pub(super) began: Micros,
     pub(super) turn: u32,
 }
@@ -98,6 +100,7 @@ impl Relayed {
             counted: tunnel.counted,
             dead: [false; 2],
             client: tunnel.client_addr,
+            key: tunnel.client_key,
             began,
             turn,
         }

@@ -1,6 +1,7 @@
 //! What can be told of a session, and of a connection that is none at the moment.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Direction, Kind, ListenerIndex, SessionId};
@@ -15,6 +16,15 @@ pub enum Holding {
     Nothing,
 }
 
+/// The client of a session: many may share the address of a balancer, which their keys tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Client<'a> {
+    /// By its key.
+    Key(&'a str),
+    /// By its address, where there is no key.
+    Addr(IpAddr),
+}
+
 /// A session as its worker saw it when asked.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -26,6 +36,8 @@ pub struct Facts {
     pub holding: Holding,
     /// The client's address.
     pub client: SocketAddr,
+    /// What names the client behind that address, where a header does.
+    pub key: Option<Arc<str>>,
     /// How long it has been open.
     pub age: Duration,
     /// How long nothing has come, by direction.
@@ -39,6 +51,19 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Whether it is a session, and no connection without one.
+    pub fn is_session(&self) -> bool {
+        self.holding != Holding::Nothing
+    }
+
+    /// Whose it is, as far as that is known.
+    pub fn client_key_or_addr(&self) -> Client<'_> {
+        match &self.key {
+            Some(key) => Client::Key(key),
+            None => Client::Addr(self.client.ip()),
+        }
+    }
+
     /// How long nothing has come from either side.
     pub fn quiet(&self) -> Duration {
         self.idle[0].min(self.idle[1])

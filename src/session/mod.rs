@@ -12,7 +12,7 @@ pub mod metrics;
 mod orders;
 mod phase;
 
-pub use facts::{Facts, Holding};
+pub use facts::{Client, Facts, Holding};
 pub use holds::{Hold, HoldId, HoldRefused, Holds, LONGEST_HOLD, SHORTEST_HOLD, UnknownHold};
 pub use id::{Home, ListenerIndex, NoSessionId, SessionId, WorkerIndex};
 pub use kind::{Direction, Kind, Outcome, Refusal};

@@ -155,6 +155,8 @@ pub struct DrainView {
     pub window: Duration,
     /// When it is over at the latest: the window less the margin, or earlier.
     pub deadline: Deadline,
+    /// The end of the window; from the deadline to here is time for the report and the platform.
+    pub ends: Instant,
 }
 
 impl PhaseView {
@@ -197,6 +199,7 @@ mod tests {
                 started: now,
                 window: Duration::ZERO,
                 deadline: Deadline::after(now, Duration::ZERO),
+                ends: now,
             },
         });
         for (whole, on_here) in [

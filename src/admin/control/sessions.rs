@@ -47,6 +47,8 @@ pub struct SessionView {
     pub listener: String,
     /// The client's address.
     pub client: String,
+    /// What names the client behind that address, where `client_key` says so.
+    pub key: Option<String>,
     /// How long it has been open.
     pub age: f64,
     /// How long nothing has come.
@@ -274,6 +276,7 @@ impl Control {
             kind: kind.label().to_owned(),
             listener: listener.map(ToString::to_string).unwrap_or_default(),
             client: facts.client.to_string(),
+            key: facts.key.as_deref().map(str::to_owned),
             age: seconds(facts.age),
             idle: Ways::of(facts.idle.map(seconds)),
             bytes: Ways::of(facts.bytes),

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::session::{Kind, Phase};
+use crate::session::{Kind, Phase, PhaseView};
 
 use super::holds::HoldView;
 use super::{Control, report};
@@ -95,6 +95,11 @@ impl Control {
     /// The status of this moment.
     pub(super) fn status(&self) -> Status {
         let view = self.phase.borrow().clone();
+        self.status_in(&view)
+    }
+
+    /// The status of this moment, but with the phase as it was when it was entered.
+    pub fn status_in(&self, view: &PhaseView) -> Status {
         let totals = self.ledgers.totals();
         let now = Instant::now();
         let exit_code = (view.phase == Phase::Drained)

@@ -9,9 +9,9 @@ use std::time::Duration;
 use super::{Error, loopback};
 use crate::app::{self, App};
 use crate::config::{
-    Admin, CloseOrder, Config, Drain, Endpoint, ExitWhenDrained, Forwarded, Goodbye, Health, Http,
-    LateArrivals, Limits, Listener, ListenerName, Log, LogFormat, Protocol, Readiness, Stretch,
-    Upstream, UpstreamName,
+    Admin, CloseOrder, Config, Drain, Endpoint, ExitWhenDrained, Forwarded, Goodbye, Health, Hooks,
+    Http, LateArrivals, Limits, Listener, ListenerName, Log, LogFormat, Protocol, Readiness,
+    Stretch, Upstream, UpstreamName,
 };
 use crate::drain::{Control, Request, Trigger};
 
@@ -124,6 +124,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
         forwarded: Forwarded::Append,
         via: None,
         health_path: None,
+        client_key: None,
     };
     let listener = |name: &str, protocol| Listener {
         name: ListenerName(name.into()),
@@ -165,6 +166,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
             exit_code_when_cut: 3,
             exit_when_drained: ExitWhenDrained::OnSignal,
             report_file: None,
+            hooks: Hooks::default(),
         },
         limits: Limits::default(),
         health: Health { bind: loopback(0) },

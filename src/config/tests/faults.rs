@@ -105,6 +105,25 @@ fn tables_of_the_wrong_shape_are_told_once() {
 }
 
 #[test]
+fn a_hook_that_nobody_could_call_is_told_with_its_place() {
+    let faults = file(&with(
+        "[drain.hooks]\nclosing = \"https://agent:9000/x\"\ntimeout = \"0s\"\n",
+    ))
+    .expect_err("faulty");
+    assert_eq!(
+        faults.to_string(),
+        "x.toml:9:11: error: drain.hooks.closing: `https://agent:9000/x` is not the URL of a hook
+    closing = \"https://agent:9000/x\"
+              ^^^^^^^^^^^^^^^^^^^^^^
+    help: hooks speak plain HTTP, to an agent next door: \"http://agent:9000/x\"
+x.toml:10:11: error: drain.hooks.timeout: must be longer than zero
+    timeout = \"0s\"
+              ^^^^
+    help: write a number and a unit, such as \"250ms\", \"30s\" or \"5m\""
+    );
+}
+
+#[test]
 fn unknown_keys_say_what_may_be_meant() {
     for (text, what, help) in [
         (

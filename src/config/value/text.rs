@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use http::HeaderName;
 use toml::de::DeValue;
 
 use super::{Show, Wrong, string};
@@ -65,6 +66,33 @@ pub(in crate::config) fn health_path(value: &DeValue<'_>) -> Result<Option<Strin
         ));
     }
     Ok(Some(text.to_owned()))
+}
+
+/// The name of a header whose value names the client (RFC 9110, section 5.1).
+pub(in crate::config) fn client_key(value: &DeValue<'_>) -> Result<Option<HeaderName>, Wrong> {
+    let text = string(value, "the name of a header", "such as \"x-user-id\"")?;
+    match HeaderName::try_from(text) {
+        Ok(name) => Ok(Some(name)),
+        Err(_) => Err(Wrong::new(
+            format!("`{text}` is not the name of a header"),
+            "write letters, digits and dashes, such as \"x-user-id\"",
+        )),
+    }
+}
+
+impl Show for Option<HeaderName> {
+    fn show(&self) -> String {
+        self.as_ref()
+            .map(|name| format!("{:?}", name.as_str()))
+            .unwrap_or_default()
+    }
+
+    fn as_default(&self) -> Default {
+        match self {
+            Some(_) => Default::Is(self.show()),
+            None => Default::Said("none"),
+        }
+    }
 }
 
 /// The reason in a Close: control frames hold 125 bytes, and the code takes two (RFC 6455, section
@@ -153,6 +181,15 @@ mod tests {
         assert_eq!(taken("\"edge.1\"", via).as_deref(), Some("edge.1"));
         refused("\"a b\"", via, "`a b` cannot stand", "such as");
         refused("\"\"", via, "cannot stand", "such as");
+    }
+
+    #[test]
+    fn a_client_key_is_the_name_of_a_header() {
+        let name = taken("\"X-User-Id\"", client_key);
+        assert_eq!(name.as_ref().map(HeaderName::as_str), Some("x-user-id"));
+        for text in ["\"\"", "\"x user\"", "\"x-user:\"", "\"é\""] {
+            refused(text, client_key, "is not the name of a header", "x-user-id");
+        }
     }
 
     #[test]

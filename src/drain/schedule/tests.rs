@@ -21,6 +21,7 @@ fn session(slot: usize, kind: Kind, idle: Duration) -> Facts {
         listener: ListenerIndex(0),
         holding: Holding::Session(kind),
         client: ([127, 0, 0, 1], 1).into(),
+        key: None,
         age: idle,
         idle: [idle; 2],
         bytes: [0; 2],
@@ -254,6 +255,21 @@ fn the_sessions_of_one_client_are_asked_apart() {
     let places: Vec<_> = (0..order.len())
         .filter(|place| order[*place] < 10)
         .collect();
+    let nearest = places.windows(2).map(|pair| pair[1] - pair[0]).min();
+    assert!(nearest >= Some(2), "{places:?}");
+}
+
+#[test]
+fn behind_one_address_the_sessions_of_one_key_are_asked_apart() {
+    let mut facts: Vec<_> = (0..100)
+        .map(|i| session(i, Kind::Websocket, Duration::ZERO))
+        .collect();
+    for (i, facts) in facts.iter_mut().enumerate() {
+        let of_whom = if i < 10 { 0 } else { i };
+        facts.key = Some(format!("user-{of_whom}").into());
+    }
+    let order = order(&facts);
+    let places: Vec<_> = (0..100).filter(|place| order[*place] < 10).collect();
     let nearest = places.windows(2).map(|pair| pair[1] - pair[0]).min();
     assert!(nearest >= Some(2), "{places:?}");
 }

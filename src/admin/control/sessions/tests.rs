@@ -10,6 +10,7 @@ fn facts(slot: usize, kind: Option<Kind>, age: u64, idle: u64, bytes: u64) -> Fa
         listener: ListenerIndex(0),
         holding: kind.map_or(Holding::Nothing, Holding::Session),
         client: SocketAddr::from(([127, 0, 0, 1], 1)),
+        key: None,
         age: Duration::from_secs(age),
         idle: [Duration::from_secs(idle); 2],
         bytes: [bytes, 0],

@@ -1,5 +1,6 @@
 //! Agents in this process: what stands behind the proxy.
 
+pub mod hook;
 pub mod http;
 pub mod tcp;
 pub mod websocket;
