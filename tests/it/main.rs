@@ -22,6 +22,7 @@
 
 mod harness;
 
+mod alerts;
 mod drain_ends_early;
 mod drain_events;
 mod drain_far;
