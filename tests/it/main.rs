@@ -28,6 +28,7 @@ mod drain_events;
 mod drain_far;
 mod drain_hostile;
 mod drain_mixed;
+mod drain_peers;
 mod drain_refuses;
 mod drain_tcp;
 mod drain_websocket;

@@ -140,7 +140,10 @@ impl Faults {
                 }
             }
             lost += of_session;
-            if !(drill.is_far() && session.sort == Some(Sort::Chatter)) {
+            // From afar, what both sides say unasked crosses on the wire, and a raw TCP session has no
+            // word that would keep its client from speaking into a FIN. That is counted, by the proxy.
+            let crosses = matches!(session.sort, None | Some(Sort::Chatter));
+            if !(drill.is_far() && crosses) {
                 // A request that crosses the Close is lost itself, or its answer is.
                 crossed += of_session.max(session.unanswered());
             }
@@ -228,21 +231,24 @@ impl Faults {
 
     /// Memory that does not grow, and health that answers all the while.
     pub(crate) fn in_vitals(&mut self, vitals: &Vitals, bounds: &Bounds, tally: &mut Tally) {
-        let (before, most) = vitals.memory;
+        let (most, at) = vitals.most;
         let growth = format!(
-            "{before} KiB, {most} at most ({:+.1} %)",
+            "{} KiB, {most} at most ({:+.1} %, {at:.1?} into the drain)",
+            vitals.memory,
             100.0 * vitals.growth()
         );
-        let (path, slowest, at) = vitals.slowest.expect("health has answered");
-        let slowest_at = format!("{slowest:.1?} for {path}, {at:.1?} into the drain");
+        let slowest = vitals.slowest;
+        let answer = format!(
+            "{:.1?} of {} ({}, {:.1?} into the drain)",
+            slowest.took, vitals.answers, slowest.path, slowest.at
+        );
         if vitals.growth() > bounds.growth {
             self.add(format!("memory before the drain {growth}"));
         }
-        if slowest > bounds.answer {
-            self.add(format!("the slowest answer took {slowest_at}"));
+        if slowest.took > bounds.answer {
+            self.add(format!("the slowest answer took {answer}"));
         }
         tally.add("memory before", growth);
-        tally.add("slowest health answer", slowest_at);
-        tally.add("health answers", vitals.answers.to_string());
+        tally.add("slowest health answer", answer);
     }
 }

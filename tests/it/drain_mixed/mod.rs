@@ -18,7 +18,8 @@ use crate::harness::agent::websocket::WebSocketAgent;
 use crate::harness::balancer::Balancer;
 use crate::harness::metrics::Scrape;
 use crate::harness::python::PythonAgent;
-use crate::harness::{Proxy, vitals, within};
+use crate::harness::vitals::Watch;
+use crate::harness::{Proxy, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_is_drained_without_anyone_noticing() {
@@ -104,18 +105,7 @@ pub(crate) fn setting(name: &str, usual: u64) -> u64 {
 
 async fn lively(window: u64, one_way: Duration) {
     let agent = ChatAgent::Rust(WebSocketAgent::start());
-    drill(
-        agent,
-        Drill {
-            size: THOUSAND,
-            window,
-            lame_duck_quiet: "1s",
-            one_way,
-            unevenness: 4.0,
-            vitals: None,
-        },
-    )
-    .await;
+    drill(agent, Drill::lively(window, one_way)).await;
 }
 
 /// From a client to the proxy, where there is a distance.
@@ -183,6 +173,17 @@ impl Drill {
         ..Drill::SMALL
     };
 
+    fn lively(window: u64, one_way: Duration) -> Drill {
+        Drill {
+            size: THOUSAND,
+            window,
+            lame_duck_quiet: "1s",
+            one_way,
+            unevenness: 4.0,
+            vitals: None,
+        }
+    }
+
     fn is_far(&self) -> bool {
         !self.one_way.is_zero()
     }
@@ -225,9 +226,24 @@ fn fronts(proxy: &Proxy) -> Fronts {
     }
 }
 
+/// Drains, and judges it by all that a drain promises.
 async fn drill(chat: ChatAgent, drill: Drill) {
     let _alone = one_at_a_time();
     raise_descriptor_limit();
+    let (tally, faults) = drained(chat, &drill).await;
+    let head = format!("{} s, {:?} away", drill.window, drill.one_way);
+    tally::show(&[(head, tally)]);
+    faults.assert_none();
+}
+
+/// The figures of a drain from afar, beside which peers are put.
+pub(crate) async fn rehearse(window: u64) -> Tally {
+    let chat = ChatAgent::Rust(WebSocketAgent::start());
+    let (tally, _) = drained(chat, &Drill::lively(window, ONE_WAY)).await;
+    tally
+}
+
+async fn drained(chat: ChatAgent, drill: &Drill) -> (Tally, Faults) {
     let size = &drill.size;
     let agents = Agents::beside(chat);
     let proxy = start(&agents, drill.window, drill.lame_duck_quiet).await;
@@ -237,14 +253,13 @@ async fn drill(chat: ChatAgent, drill: Drill) {
     proxy
         .metrics_until("the crowd", |scrape| crowd.is_counted_in(scrape, size))
         .await;
+    let bounds = drill.vitals.as_ref();
+    let watch = bounds.map(|_| Watch::over(proxy.pid, proxy.health()));
     size.manners.are_shown().await;
     let slow = SlowRequests::ask(far.fronts.web, &agents.web, size.slow).await;
 
-    let watch = drill
-        .vitals
-        .is_some()
-        .then(|| vitals::watch(proxy.pid, proxy.health()));
     let begun = proxy.terminate();
+    watch.iter().for_each(|watch| watch.begins(begun));
     let (arrivals, scrapes) = tokio::join!(
         arrive(far.fronts, balancer.view()),
         scrape_until_the_end(&proxy)
@@ -254,11 +269,11 @@ async fn drill(chat: ChatAgent, drill: Drill) {
     let felt = within(20, "the crowd to have gone", crowd.felt(&agents)).await;
     let slow = slow.faults().await;
     let mut faults = Faults::default();
-    faults.in_exit(exit, begun, &drill);
+    faults.in_exit(exit, begun, drill);
     faults.in_scrapes(&scrapes, exit);
-    faults.in_sessions(&felt, &drill);
-    let undelivered = faults.in_loss(&felt, &scrapes, &proxy, &drill);
-    faults.in_pace(&felt, begun, &drill);
+    faults.in_sessions(&felt, drill);
+    let undelivered = faults.in_loss(&felt, &scrapes, &proxy, drill);
+    faults.in_pace(&felt, begun, drill);
     faults.in_log(&proxy);
     faults.in_report(&proxy, size);
     let mut tally = Tally::of(&Drained {
@@ -269,18 +284,16 @@ async fn drill(chat: ChatAgent, drill: Drill) {
         exit: Some(exit),
         undelivered: Some(undelivered),
     });
-    if let (Some(watch), Some(bounds)) = (watch, &drill.vitals) {
-        faults.in_vitals(&watch.join().expect("the watch"), bounds, &mut tally);
+    if let (Some(watch), Some(bounds)) = (watch, bounds) {
+        faults.in_vitals(&watch.ended(), bounds, &mut tally);
     }
-    let head = format!("{} s, {:?} away", drill.window, drill.one_way);
-    tally::show(&[(head, tally)]);
     faults.add_all(arrivals.faults);
     faults.add_all(slow);
     assert!(
         arrivals.served > 0,
         "nobody arrived: the drill shows nothing"
     );
-    faults.assert_none();
+    (tally, faults)
 }
 
 struct Scrapes {

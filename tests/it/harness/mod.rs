@@ -10,6 +10,7 @@ pub mod log;
 pub mod manners;
 pub mod metrics;
 pub mod patience;
+pub mod peer;
 pub mod proxy;
 pub mod python;
 mod self_check;

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,52 +12,95 @@ const EVERY: Duration = Duration::from_millis(50);
 /// What is asked.
 const PATHS: [&str; 2] = ["/readyz", "/metrics"];
 
-/// What was seen until the process was gone.
-#[derive(Clone, Debug, Default)]
+/// What was seen from the start of the drain until the process was gone.
+#[derive(Clone, Debug)]
 pub struct Vitals {
     /// How many answers came.
     pub answers: usize,
-    /// The slowest of them, and how long after the start of the watch it was asked for.
-    pub slowest: Option<(&'static str, Duration, Duration)>,
-    /// Resident memory in KiB: at the start of the watch, and the most that was seen.
-    pub memory: (u64, u64),
+    /// The slowest of them.
+    pub slowest: Slowest,
+    /// Resident memory in KiB, at the start.
+    pub memory: u64,
+    /// The most that was seen, and when, on the drain's clock.
+    pub most: (u64, Duration),
+}
+
+/// A slow answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Slowest {
+    /// What was asked.
+    pub path: &'static str,
+    /// How long the answer took.
+    pub took: Duration,
+    /// When it was asked, on the drain's clock.
+    pub at: Duration,
 }
 
 impl Vitals {
     /// How much the memory has grown, as a share of what it was.
     pub fn growth(&self) -> f64 {
-        self.memory.1 as f64 / self.memory.0 as f64 - 1.0
+        self.most.0 as f64 / self.memory as f64 - 1.0
     }
 }
 
-/// Watches a process until its health does not answer any more. It does so on a thread of its own, so
-/// that what the test's clients do is not taken for slowness of the proxy.
-pub fn watch(pid: u32, health: SocketAddr) -> JoinHandle<Vitals> {
-    std::thread::spawn(move || {
-        let begun = Instant::now();
-        let memory = resident(pid).expect("the process is there");
-        let mut vitals = Vitals {
-            memory: (memory, memory),
-            ..Vitals::default()
-        };
-        loop {
-            for path in PATHS {
-                let asked = Instant::now();
-                if answer(health, path).is_none() {
-                    return vitals;
-                }
-                let took = asked.elapsed();
-                vitals.answers += 1;
-                if vitals.slowest.is_none_or(|(_, slowest, _)| took > slowest) {
-                    vitals.slowest = Some((path, took, asked - begun));
-                }
-            }
-            if let Some(memory) = resident(pid) {
-                vitals.memory.1 = vitals.memory.1.max(memory);
-            }
-            std::thread::sleep(EVERY);
+/// A watch over a process, until its health does not answer any more.
+pub struct Watch {
+    begun: mpsc::Sender<Instant>,
+    thread: JoinHandle<Option<Vitals>>,
+}
+
+impl Watch {
+    /// Begins it, well before the drain: what the watching itself takes is no growth. It is on a thread
+    /// of its own, so that what the test's clients do is not taken for slowness of the proxy.
+    pub fn over(pid: u32, health: SocketAddr) -> Watch {
+        let (told, begun) = mpsc::channel();
+        let thread = std::thread::spawn(move || look(pid, health, &begun));
+        Watch {
+            begun: told,
+            thread,
         }
-    })
+    }
+
+    /// The drain begins.
+    pub fn begins(&self, at: Instant) {
+        let _ = self.begun.send(at);
+    }
+
+    /// What was seen. Blocks until the process is gone.
+    pub fn ended(self) -> Vitals {
+        let vitals = self.thread.join().expect("the watch");
+        vitals.expect("the drain has begun, and health has answered")
+    }
+}
+
+fn look(pid: u32, health: SocketAddr, begun: &mpsc::Receiver<Instant>) -> Option<Vitals> {
+    let (mut clock, mut vitals) = (None, None);
+    loop {
+        clock = clock.or_else(|| begun.try_recv().ok());
+        for path in PATHS {
+            let asked = Instant::now();
+            if answer(health, path).is_none() {
+                return vitals;
+            }
+            let (took, memory) = (asked.elapsed(), resident(pid).unwrap_or(0));
+            let Some(begun) = clock else { continue };
+            let at = asked.saturating_duration_since(begun);
+            let vitals = vitals.get_or_insert(Vitals {
+                answers: 0,
+                slowest: Slowest { path, took, at },
+                memory,
+                most: (memory, at),
+            });
+            vitals.answers += 1;
+            if took > vitals.slowest.took {
+                vitals.slowest = Slowest { path, took, at };
+            }
+            if memory > vitals.most.0 {
+                vitals.most = (memory, at);
+            }
+        }
+        std::thread::sleep(EVERY);
+    }
 }
 
 /// `VmRSS`, in KiB.
