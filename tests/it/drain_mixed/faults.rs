@@ -229,26 +229,29 @@ impl Faults {
         }
     }
 
-    /// Memory that does not grow, and health that answers all the while.
-    pub(crate) fn in_vitals(&mut self, vitals: &Vitals, bounds: &Bounds, tally: &mut Tally) {
-        let (most, at) = vitals.most;
-        let growth = format!(
-            "{} KiB, {most} at most ({:+.1} %, {at:.1?} into the drain)",
-            vitals.memory,
-            100.0 * vitals.growth()
-        );
+    /// Memory that does not grow, but for the plan of who goes when, and health that answers all the while.
+    pub(crate) fn in_vitals(
+        &mut self,
+        vitals: &Vitals,
+        bounds: &Bounds,
+        sessions: usize,
+        tally: &mut Tally,
+    ) {
+        let (before, first, second) = vitals.memory();
+        let memory = format!("{before} KiB, then {first} at most, after half-time {second}");
+        let most = bounds.plan * sessions as u64 / 1024;
+        if first > before + most || second > first {
+            self.add(format!("memory before the drain {memory}"));
+        }
         let slowest = vitals.slowest;
         let answer = format!(
             "{:.1?} of {} ({}, {:.1?} into the drain)",
             slowest.took, vitals.answers, slowest.path, slowest.at
         );
-        if vitals.growth() > bounds.growth {
-            self.add(format!("memory before the drain {growth}"));
-        }
         if slowest.took > bounds.answer {
             self.add(format!("the slowest answer took {answer}"));
         }
-        tally.add("memory before", growth);
+        tally.add("memory before the drain", memory);
         tally.add("slowest health answer", answer);
     }
 }

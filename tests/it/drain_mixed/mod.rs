@@ -89,7 +89,7 @@ async fn thousands_of_websockets_are_drained_without_growing() {
             one_way: Duration::ZERO,
             unevenness: 4.0,
             vitals: Some(Bounds {
-                growth: 0.05,
+                plan: 256,
                 answer: Duration::from_millis(50),
             }),
         },
@@ -136,8 +136,8 @@ struct Drill {
 
 /// What the vital signs may be.
 struct Bounds {
-    /// Of the memory, as a share.
-    growth: f64,
+    /// The bytes that a session may take in the plan of who goes when, which is made once.
+    plan: u64,
     /// The slowest answer on the health listener.
     answer: Duration,
 }
@@ -285,7 +285,7 @@ async fn drained(chat: ChatAgent, drill: &Drill) -> (Tally, Faults) {
         undelivered: Some(undelivered),
     });
     if let (Some(watch), Some(bounds)) = (watch, bounds) {
-        faults.in_vitals(&watch.ended(), bounds, &mut tally);
+        faults.in_vitals(&watch.ended(), bounds, size.websockets, &mut tally);
     }
     faults.add_all(arrivals.faults);
     faults.add_all(slow);

@@ -19,10 +19,8 @@ pub struct Vitals {
     pub answers: usize,
     /// The slowest of them.
     pub slowest: Slowest,
-    /// Resident memory in KiB, at the start.
-    pub memory: u64,
-    /// The most that was seen, and when, on the drain's clock.
-    pub most: (u64, Duration),
+    /// Resident memory in KiB, all along: the first is that before the drain.
+    pub memory: Vec<u64>,
 }
 
 /// A slow answer.
@@ -37,9 +35,11 @@ pub struct Slowest {
 }
 
 impl Vitals {
-    /// How much the memory has grown, as a share of what it was.
-    pub fn growth(&self) -> f64 {
-        self.most.0 as f64 / self.memory as f64 - 1.0
+    /// Resident memory in KiB: at the start, the most until half-time, and the most after it.
+    pub fn memory(&self) -> (u64, u64, u64) {
+        let (first, second) = self.memory.split_at(self.memory.len() / 2);
+        let most = |part: &[u64]| part.iter().max().copied().unwrap_or(0);
+        (self.memory[0], most(first), most(second))
     }
 }
 
@@ -82,22 +82,19 @@ fn look(pid: u32, health: SocketAddr, begun: &mpsc::Receiver<Instant>) -> Option
             if answer(health, path).is_none() {
                 return vitals;
             }
-            let (took, memory) = (asked.elapsed(), resident(pid).unwrap_or(0));
+            let took = asked.elapsed();
             let Some(begun) = clock else { continue };
             let at = asked.saturating_duration_since(begun);
             let vitals = vitals.get_or_insert(Vitals {
                 answers: 0,
                 slowest: Slowest { path, took, at },
-                memory,
-                most: (memory, at),
+                memory: Vec::new(),
             });
             vitals.answers += 1;
             if took > vitals.slowest.took {
                 vitals.slowest = Slowest { path, took, at };
             }
-            if memory > vitals.most.0 {
-                vitals.most = (memory, at);
-            }
+            vitals.memory.extend(resident(pid));
         }
         std::thread::sleep(EVERY);
     }
