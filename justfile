@@ -39,6 +39,24 @@ bench *options:
 bench-peers:
     apt-get install -y --no-install-recommends haproxy nginx-light libnginx-mod-stream
 
+# What runs the drills that are too large for `just test`, with the release binary.
+drills := "LAMEDUCK_TEST_BINARY=$PWD/target/release/lameduck cargo test --locked --test it -- --ignored --nocapture --test-threads 1"
+
+# 1,050 sessions of every kind, in windows of 30 s and 10 s, near and 60 ms of round trip away.
+drill: build
+    {{drills}} drain_mixed:: drain_far:: --skip thousands_of_websockets
+
+# Thousands of WebSockets, while memory and health are watched; `just drain-large 2000 30` for fewer in 30 s.
+drain-large sessions="8000" window="60": build
+    LAMEDUCK_TEST_SESSIONS={{sessions}} LAMEDUCK_TEST_WINDOW={{window}} {{drills}} thousands_of_websockets
+
+# The drill 60 ms away beside its peers: the README's table. `just drill-peers 30 "lameduck nginx"` for some of them.
+drill-peers window="30" subjects="": build
+    (command -v haproxy && command -v nginx) >/dev/null || apt-get install -y --no-install-recommends haproxy nginx-light libnginx-mod-stream
+    python3 -m venv target/peers
+    target/peers/bin/pip install --quiet --disable-pip-version-check -r tests/requirements-peers.txt
+    PATH="$PWD/target/peers/bin:$PATH" LAMEDUCK_TEST_WINDOW={{window}} LAMEDUCK_TEST_SUBJECTS="{{subjects}}" {{drills}} how_a_scale_in_feels
+
 # A first look: agent, proxy and clients in one process, and a drain.
 demo:
     cargo run --release --locked -- demo

@@ -320,3 +320,23 @@ async fn an_agent_that_stops_reading() {
     }
     drop(agents);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "the report blames the client for what the agent did not do"]
+async fn an_agent_that_stops_reading_what_clients_pour_in() {
+    let (scene, mut wires) = Scene::set().await;
+    let (clients, addrs) = scene.open("odd", "/").await;
+    let agents = agents_of(&mut wires).await;
+    let mut pouring = JoinSet::new();
+    for mut client in clients {
+        pouring.spawn(async move {
+            let large = Frame::new(BINARY, vec![1; 50_000]).masked();
+            while client.send(&large).await.is_ok() {}
+        });
+    }
+    let begun = scene.begin().await;
+    // Nothing of theirs reaches the agent any more, be it a message or an answer to the Close.
+    let whys = ["the agent did not read what it was sent"];
+    scene.ends(begun, &addrs, &whys).await;
+    drop(agents);
+}

@@ -22,12 +22,14 @@
 
 mod harness;
 
+mod alerts;
 mod drain_ends_early;
 mod drain_events;
 mod drain_far;
 mod drain_hooks;
 mod drain_hostile;
 mod drain_mixed;
+mod drain_peers;
 mod drain_refuses;
 mod drain_tcp;
 mod drain_websocket;

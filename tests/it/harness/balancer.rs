@@ -23,13 +23,19 @@ pub struct View(watch::Receiver<bool>);
 impl Balancer {
     /// Polls `/readyz` at `health` every second.
     pub fn watch(health: SocketAddr) -> Balancer {
+        Balancer::watch_at(health, "/readyz")
+    }
+
+    /// Polls another path every second.
+    pub fn watch_at(health: SocketAddr, path: &'static str) -> Balancer {
         let (told, away) = watch::channel(false);
         let task = tokio::spawn(async move {
             let mut pace = tokio::time::interval(Duration::from_secs(1));
             let mut failures = 0;
             while failures < THRESHOLD {
                 pace.tick().await;
-                let ready = tokio::time::timeout(Duration::from_secs(1), is_ready(health)).await;
+                let ready =
+                    tokio::time::timeout(Duration::from_secs(1), is_ready(health, path)).await;
                 failures = if ready == Ok(true) { 0 } else { failures + 1 };
             }
             told.send_replace(true);
@@ -61,10 +67,10 @@ impl Drop for Balancer {
     }
 }
 
-async fn is_ready(health: SocketAddr) -> bool {
+async fn is_ready(health: SocketAddr, path: &str) -> bool {
     let asked = async {
         let mut wire = Wire::connect(health).await?;
-        wire.request("GET", "/readyz", &[("connection", "close")], b"")
+        wire.request("GET", path, &[("connection", "close")], b"")
             .await
     };
     asked.await.is_ok_and(|response| response.status == 200)

@@ -7,11 +7,14 @@ pub mod delay;
 pub mod frames;
 pub mod ledger;
 pub mod log;
+pub mod manners;
 pub mod metrics;
 pub mod patience;
+pub mod peer;
 pub mod proxy;
 pub mod python;
 mod self_check;
+pub mod vitals;
 pub mod wire;
 
 pub use patience::{patience, within};

@@ -55,6 +55,12 @@ pub struct Builder {
     unbound: bool,
 }
 
+/// The program under test: `LAMEDUCK_TEST_BINARY`, or the one that was built with the tests.
+pub fn binary() -> PathBuf {
+    let named = std::env::var_os("LAMEDUCK_TEST_BINARY");
+    named.map_or_else(|| env!("CARGO_BIN_EXE_lameduck").into(), PathBuf::from)
+}
+
 impl Proxy {
     /// A proxy of one worker pair whose listeners are yet to be named.
     pub fn builder() -> Builder {
@@ -333,16 +339,13 @@ impl Builder {
     }
 
     fn command(&self, files: &TempDir) -> Command {
-        let binary = env!("CARGO_BIN_EXE_lameduck");
+        let binary = binary();
         let mut command = match self.descriptors {
             None => Command::new(binary),
             Some(limit) => {
                 let mut shell = Command::new("sh");
-                shell.args([
-                    "-c",
-                    &format!("ulimit -n {limit}; exec \"$0\" \"$@\""),
-                    binary,
-                ]);
+                shell.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")]);
+                shell.arg(binary);
                 shell
             }
         };
