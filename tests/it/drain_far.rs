@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::drain_mixed::{ONE_WAY, one_at_a_time, raise_descriptor_limit};
 use crate::harness::agent::websocket::WebSocketAgent;
 use crate::harness::client::Style;
 use crate::harness::client::websocket::{self, Record};
@@ -16,9 +17,6 @@ use crate::harness::ledger::{SHORTEST, Side};
 use crate::harness::manners::Sort;
 use crate::harness::wire::End;
 use crate::harness::{Proxy, within};
-
-/// From a client to the proxy.
-const ONE_WAY: Duration = Duration::from_millis(30);
 
 /// How many messages may cross the Close on the wire, in a whole drain, where there is a moment at
 /// which none would.
@@ -69,8 +67,8 @@ struct Session {
 }
 
 async fn drill(size: &Size) {
-    let _alone = crate::drain_mixed::one_at_a_time();
-    crate::drain_mixed::raise_descriptor_limit();
+    let _alone = one_at_a_time();
+    raise_descriptor_limit();
     let agent = WebSocketAgent::start();
     let proxy = Proxy::http(agent.agent.addr)
         .window(&format!("{}s", size.window))

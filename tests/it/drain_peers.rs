@@ -62,7 +62,7 @@ async fn drain(kind: Kind, window: u64) -> Tally {
         web: peer.web,
         raw: peer.raw,
     };
-    let far = near.from_afar(ONE_WAY).await;
+    let far = near.seen_from_afar(ONE_WAY).await;
     let balancer = Balancer::watch_at(peer.health, kind.health_path());
     let crowd = Crowd::gather(far.fronts, &size, &balancer).await;
     let streams = agents.web.has_seen(size.events, "/events");

@@ -135,7 +135,7 @@ pub(crate) struct Far {
 
 impl Fronts {
     /// At a distance of `one_way`; with none, as they are.
-    pub(crate) async fn from_afar(self, one_way: Duration) -> Far {
+    pub(crate) async fn seen_from_afar(self, one_way: Duration) -> Far {
         let (mut fronts, mut relays) = (self, Vec::new());
         if !one_way.is_zero() {
             let addrs = [

@@ -238,9 +238,11 @@ impl Faults {
         tally: &mut Tally,
     ) {
         let (before, first, second) = vitals.memory();
-        let memory = format!("{before} KiB, then {first} at most, after half-time {second}");
-        let most = bounds.plan * sessions as u64 / 1024;
-        if first > before + most || second > first {
+        let grown = 100.0 * (first.max(second) as f64 / before as f64 - 1.0);
+        let memory =
+            format!("{before} KiB; {first} at most, after half-time {second} ({grown:+.1} %)");
+        let plan = bounds.plan * sessions as u64 / 1024;
+        if first > before + plan || second > first + first / 50 {
             self.add(format!("memory before the drain {memory}"));
         }
         let slowest = vitals.slowest;

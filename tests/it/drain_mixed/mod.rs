@@ -247,7 +247,7 @@ async fn drained(chat: ChatAgent, drill: &Drill) -> (Tally, Faults) {
     let size = &drill.size;
     let agents = Agents::beside(chat);
     let proxy = start(&agents, drill.window, drill.lame_duck_quiet).await;
-    let far = fronts(&proxy).from_afar(drill.one_way).await;
+    let far = fronts(&proxy).seen_from_afar(drill.one_way).await;
     let balancer = Balancer::watch(proxy.health());
     let crowd = Crowd::gather(far.fronts, size, &balancer).await;
     proxy

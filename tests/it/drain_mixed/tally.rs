@@ -160,7 +160,7 @@ pub(crate) fn show(columns: &[(String, Tally)]) {
     for name in names {
         let values = columns.iter().map(|(_, tally)| {
             let value = tally.0.iter().find(|(n, _)| *n == name);
-            value.map_or("", |(_, value)| value.as_str())
+            value.map_or("not told", |(_, value)| value.as_str())
         });
         println!("| {name} | {} |", values.collect::<Vec<_>>().join(" | "));
     }
