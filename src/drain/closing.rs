@@ -50,12 +50,18 @@ impl Closing {
     ) {
         let stale = self.refreshed.is_none_or(|at| at.elapsed() >= REFRESH);
         if stale {
-            let mut facts = workers.facts().await;
-            facts.retain(meant);
-            let at_once = self.schedule.plan(&facts);
-            if witness.wants_asked() {
-                self.facts = facts;
-            }
+            let mut plan = self.schedule.new_plan();
+            self.facts.clear();
+            let look = |facts: Facts| {
+                if meant(&facts) {
+                    plan.add(&facts);
+                    if witness.wants_asked() {
+                        self.facts.push(facts);
+                    }
+                }
+            };
+            workers.each(look).await;
+            let at_once = self.schedule.adopt(plan);
             self.ask(&at_once, workers, witness);
             self.refreshed = Some(Instant::now());
         }

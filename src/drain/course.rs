@@ -317,9 +317,14 @@ impl Drain {
             }
             if counted.elapsed() >= COUNT {
                 counted = Instant::now();
-                let there = self.workers.facts().await;
-                let there = there.iter().map(|facts| facts.id);
-                left = Arc::new(there.filter(|id| left.contains(id)).collect());
+                let mut there = HashSet::new();
+                let look = |facts: Facts| {
+                    if left.contains(&facts.id) {
+                        there.insert(facts.id);
+                    }
+                };
+                self.workers.each(look).await;
+                left = Arc::new(there);
             }
             closing
                 .tick(&self.workers, &self.witness, |facts| {

@@ -8,12 +8,14 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::session::{Client, Deadline, Facts, Holding, Kind, SessionId};
+use crate::session::{Deadline, Facts, Holding, Kind, SessionId};
 
 /// So long without a byte is a quiet session.
 const QUIET: Duration = Duration::from_secs(1);
@@ -46,11 +48,55 @@ pub(super) struct Schedule {
     /// Fractions of a session that are due.
     credit: f64,
     last: Instant,
-    asked: HashSet<SessionId>,
-    /// How many of those were still there when the facts came, or were asked since.
+    /// How many of those that were asked were still there when the facts came, or were asked since.
     going: usize,
     /// Those to be asked, the next one last.
-    waiting: Vec<SessionId>,
+    waiting: Vec<Candidate>,
+}
+
+/// A session that is to be asked: no more is kept of thousands of them.
+#[derive(Debug)]
+struct Candidate {
+    rank: Rank,
+    id: SessionId,
+    /// Whose it is, as a number.
+    client: u64,
+    /// Where in its class, from 0 to 1.
+    place: f32,
+}
+
+/// The place in the order: the least goes first.
+type Rank = (Class, u8, Reverse<u32>);
+
+/// What comes before everything else in the order: raw TCP goes last, and within the rest who is
+/// quiet goes first.
+type Class = (bool, bool);
+
+/// Who is there, as it is taken down.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    at_once: Vec<SessionId>,
+    going: usize,
+    waiting: Vec<Candidate>,
+    hasher: RandomState,
+}
+
+impl Plan {
+    /// Takes one down.
+    pub(super) fn add(&mut self, facts: &Facts) {
+        if facts.asked {
+            self.going += usize::from(goes_by_asking(facts));
+        } else if facts.holding == Holding::Session(Kind::Http) {
+            self.at_once.push(facts.id);
+        } else {
+            self.waiting.push(Candidate {
+                rank: rank(facts),
+                id: facts.id,
+                client: self.hasher.hash_one(facts.client_key_or_addr()),
+                place: 0.0,
+            });
+        }
+    }
 }
 
 impl Schedule {
@@ -63,7 +109,6 @@ impl Schedule {
             end: deadline.at(),
             credit: 1.0,
             last: now,
-            asked: HashSet::new(),
             going: 0,
             waiting: Vec::new(),
         };
@@ -86,21 +131,30 @@ impl Schedule {
         self.reserve
     }
 
-    /// Puts those that have not been asked into order. Requests in flight are told at once: they
-    /// finish, and their connection is not used again.
-    pub(super) fn plan(&mut self, facts: &[Facts]) -> Vec<SessionId> {
-        let in_flight = |facts: &Facts| facts.holding == Holding::Session(Kind::Http);
-        let (old, new): (Vec<_>, Vec<_>) = facts
-            .iter()
-            .partition(|facts| facts.asked || self.asked.contains(&facts.id));
-        self.going = old.iter().filter(|facts| goes_by_asking(facts)).count();
-        let (at_once, mut rest): (Vec<&Facts>, Vec<&Facts>) =
-            new.into_iter().partition(|facts| in_flight(facts));
-        let at_once: Vec<_> = at_once.iter().map(|facts| facts.id).collect();
-        rest.sort_by_key(|facts| rank(facts));
-        self.waiting = apart(&rest);
-        self.waiting.reverse();
-        self.asked.extend(&at_once);
+    /// A plan to put everybody into who is there.
+    pub(super) fn new_plan(&mut self) -> Plan {
+        self.going = 0;
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.clear();
+        Plan {
+            waiting,
+            ..Plan::default()
+        }
+    }
+
+    /// Goes by this plan from now on; what is returned are those to be asked at once: requests in
+    /// flight, which finish, and whose connection is not used again.
+    pub(super) fn adopt(&mut self, plan: Plan) -> Vec<SessionId> {
+        let Plan {
+            at_once,
+            going,
+            mut waiting,
+            ..
+        } = plan;
+        waiting.sort_unstable_by_key(|candidate| candidate.rank);
+        set_apart(&mut waiting);
+        waiting.reverse();
+        (self.waiting, self.going) = (waiting, going);
         at_once
     }
 
@@ -132,9 +186,8 @@ impl Schedule {
         // What the limit held back is not made up for at once: the rate follows by itself.
         self.credit = (self.credit - due as f64).min(1.0);
         self.going += due;
-        let ids = self.waiting.split_off(self.waiting.len() - due);
-        self.asked.extend(&ids);
-        ids
+        let asked = self.waiting.drain(self.waiting.len() - due..);
+        asked.map(|candidate| candidate.id).collect()
     }
 
     /// When the last is asked: earlier by as long as those that are asked take to go. How long that
@@ -201,49 +254,35 @@ fn goes_by_asking(facts: &Facts) -> bool {
     )
 }
 
-/// What comes before everything else in the order: raw TCP goes last, and within the rest who is
-/// quiet goes first.
-fn class(facts: &Facts) -> (bool, bool) {
-    let is_tcp = facts.holding == Holding::Session(Kind::Tcp);
-    (is_tcp, facts.quiet() < QUIET)
-}
-
 /// Keeps the order of the classes, and within each puts the sessions of one client as far apart as
 /// they go: whoever has many loses them one by one.
-fn apart(sorted: &[&Facts]) -> Vec<SessionId> {
-    let mut ids = Vec::with_capacity(sorted.len());
-    for class in sorted.chunk_by(|a, b| class(a) == class(b)) {
-        let mut of_client: HashMap<Client<'_>, (usize, usize)> = HashMap::new();
-        for facts in class {
-            of_client.entry(facts.client_key_or_addr()).or_default().0 += 1;
+fn set_apart(sorted: &mut [Candidate]) {
+    for class in sorted.chunk_by_mut(|a, b| a.rank.0 == b.rank.0) {
+        let mut of_client: HashMap<u64, (u32, u32)> = HashMap::new();
+        for candidate in class.iter() {
+            of_client.entry(candidate.client).or_default().0 += 1;
         }
-        let mut places: Vec<_> = class
-            .iter()
-            .enumerate()
-            .map(|(index, facts)| {
-                let (count, seen) = of_client.entry(facts.client_key_or_addr()).or_default();
-                *seen += 1;
-                let place = match *count {
-                    1 => (index as f64 + 0.5) / class.len() as f64,
-                    count => (*seen as f64 - 0.5) / count as f64,
-                };
-                (place, facts.id)
-            })
-            .collect();
-        places.sort_by(|a, b| a.0.total_cmp(&b.0));
-        ids.extend(places.into_iter().map(|(_, id)| id));
+        let all = class.len() as f32;
+        for (index, candidate) in class.iter_mut().enumerate() {
+            let (count, seen) = of_client.entry(candidate.client).or_default();
+            *seen += 1;
+            candidate.place = match *count {
+                1 => (index as f32 + 0.5) / all,
+                count => (*seen as f32 - 0.5) / count as f32,
+            };
+        }
+        class.sort_unstable_by(|a, b| a.place.total_cmp(&b.place));
     }
-    ids
 }
 
-/// The place in the order: the least goes first.
-fn rank(facts: &Facts) -> (bool, bool, u8, std::cmp::Reverse<Duration>) {
+fn rank(facts: &Facts) -> Rank {
+    let is_tcp = facts.holding == Holding::Session(Kind::Tcp);
     let kind = match facts.holding {
         Holding::Nothing => 0,
         Holding::Session(Kind::Sse | Kind::Websocket) => 1,
         Holding::Session(Kind::Http | Kind::Grpc) => 2,
         Holding::Session(Kind::Tcp) => 3,
     };
-    let (is_tcp, is_lively) = class(facts);
-    (is_tcp, is_lively, kind, std::cmp::Reverse(facts.quiet()))
+    let quiet = u32::try_from(facts.quiet().as_millis()).unwrap_or(u32::MAX);
+    ((is_tcp, facts.quiet() < QUIET), kind, Reverse(quiet))
 }

@@ -109,10 +109,17 @@ impl Workers {
         Workers(inboxes.into())
     }
 
-    /// The facts of everything that is held, in slices that do not stop traffic. A worker that has
-    /// gone holds nothing.
+    /// The facts of everything that is held.
     pub async fn facts(&self) -> Vec<Facts> {
         let mut all = Vec::new();
+        self.each(|facts| all.push(facts)).await;
+        all
+    }
+
+    /// Looks at the facts of everything that is held, in slices that do not stop traffic and of
+    /// which none is kept. A worker that has gone holds nothing.
+    pub async fn each(&self, look: impl FnMut(Facts)) {
+        let mut look = look;
         for inbox in self.0.iter() {
             let mut from = Some(0);
             while let Some(start) = from {
@@ -128,11 +135,10 @@ impl Workers {
                     break;
                 }
                 let Ok(page) = page.await else { break };
-                all.extend(page.facts);
+                page.facts.into_iter().for_each(&mut look);
                 from = page.next;
             }
         }
-        all
     }
 
     /// Asks these to go.
