@@ -28,6 +28,7 @@ pub(super) struct Birth {
     pub(super) admin_socket: TcpListener,
     pub(super) control: Control,
     pub(super) endpoints: Arc<[Arc<Endpoints>]>,
+    pub(super) peers: Arc<[Option<Arc<Endpoints>>]>,
     pub(super) stop: CancellationToken,
 }
 
@@ -42,13 +43,14 @@ pub(super) fn run(birth: Birth) -> io::Result<()> {
         admin_socket,
         control,
         endpoints,
+        peers,
         stop,
     } = birth;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
         let tasks = Tasks::new();
-        tasks.spawn(probe(endpoints));
+        tasks.spawn(probe(endpoints, peers));
         tasks.spawn(upkeep());
         let connections = Tasks::new();
         let served = tokio::try_join!(
@@ -61,12 +63,13 @@ pub(super) fn run(birth: Birth) -> io::Result<()> {
     })
 }
 
-async fn probe(endpoints: Arc<[Arc<Endpoints>]>) {
+/// A peer that is not there is to be known before a drain needs it.
+async fn probe(endpoints: Arc<[Arc<Endpoints>]>, peers: Arc<[Option<Arc<Endpoints>>]>) {
     let mut ticks = interval(PROBE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        for endpoints in endpoints.iter() {
+        for endpoints in endpoints.iter().chain(peers.iter().flatten()) {
             endpoints.probe_unhealthy().await;
         }
     }

@@ -23,7 +23,7 @@ use crate::session::{
 
 use super::error::Error;
 use super::wiring::{Birth, Shared};
-use super::{health, log, worker};
+use super::{health, log, peers, worker};
 
 /// Everything bound, nothing served yet.
 pub struct App {
@@ -166,6 +166,7 @@ impl App {
         let holds = Holds::new();
         let ledgers = ledgers(&config);
         let endpoints = endpoints(&config);
+        let peers = peers::endpoints(&config);
 
         let ready = Readiness {
             phase: view.clone(),
@@ -215,6 +216,7 @@ impl App {
                 streams: Arc::new(Semaphore::new(admin::control::STREAMS)),
             },
             endpoints: Arc::clone(&endpoints),
+            peers: Arc::clone(&peers),
             stop: stop.clone(),
         };
         let health_thread = start("health", move || health::run(health))?;
@@ -223,6 +225,7 @@ impl App {
             config: Arc::clone(&config),
             ledgers: ledgers.clone(),
             endpoints,
+            peers,
             phase: view,
             most,
             health: Arc::new(move || readiness(&ready)),
@@ -337,6 +340,7 @@ struct SharedSeed {
     config: Arc<Config>,
     ledgers: Ledgers,
     endpoints: Arc<[Arc<Endpoints>]>,
+    peers: Arc<[Option<Arc<Endpoints>>]>,
     phase: watch::Receiver<PhaseView>,
     most: usize,
     health: crate::http::HealthAnswer,
@@ -355,6 +359,7 @@ fn births(
         config: seed.config,
         ledgers: seed.ledgers,
         endpoints: seed.endpoints,
+        peers: seed.peers,
         phase: seed.phase,
         hand: hand.into(),
         most: seed.most,

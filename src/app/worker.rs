@@ -21,6 +21,7 @@ use crate::session::{
 };
 
 use super::acceptor::Acceptor;
+use super::peers;
 use super::wiring::{Birth, Handed, Shared};
 
 /// How often connections are looked at whose time may be over.
@@ -54,6 +55,7 @@ struct Worker {
 /// A listener as this worker serves it.
 struct Place {
     agent: Rc<Agent>,
+    peer: Option<Rc<Agent>>,
     /// None for raw TCP.
     site: Option<Rc<Site>>,
     goodbye: Rc<Goodbye>,
@@ -124,6 +126,10 @@ impl Worker {
             let upstream = upstream.expect("a listener's upstream exists in a valid config");
             let endpoints = Arc::clone(&self.shared.endpoints[i]);
             let agent = Rc::new(Agent::new(upstream, endpoints, self.tasks.clone()));
+            let peer = self.shared.peers[i].as_ref().map(|peer| {
+                let (peer, tasks) = (Arc::clone(peer), self.tasks.clone());
+                Rc::new(Agent::new(upstream, peer, tasks))
+            });
             let goodbye = Rc::new(listener.goodbye.clone());
             let site = (listener.protocol == Protocol::Http).then(|| {
                 Rc::new(Site {
@@ -132,6 +138,7 @@ impl Worker {
                     late: config.drain.late_arrivals,
                     goodbye: Rc::clone(&goodbye),
                     agent: Rc::clone(&agent),
+                    peer: peer.clone(),
                     pump: self.pump.clone(),
                     connections: self.connections.clone(),
                     phase: Rc::clone(&self.phase),
@@ -142,6 +149,7 @@ impl Worker {
             });
             self.places.push(Place {
                 agent,
+                peer,
                 site,
                 goodbye,
             });
@@ -177,10 +185,12 @@ impl Worker {
                 self.tasks.spawn(turn_away(socket, connected));
             }
             None => {
+                let late = arrival == Arrival::Late;
                 let way = Way {
                     pump: self.pump.clone(),
                     goodbye: Rc::clone(&place.goodbye),
                     agent: Rc::clone(&place.agent),
+                    peer: place.peer.clone().filter(|_| late),
                 };
                 self.tasks.spawn(way.relay(socket, client, connected));
             }
@@ -200,7 +210,9 @@ impl Worker {
             (http.header_timeout, http.idle_timeout)
         });
         for place in &self.places {
-            place.agent.sweep();
+            for agent in [&place.agent].into_iter().chain(&place.peer) {
+                agent.sweep();
+            }
         }
     }
 
@@ -252,6 +264,8 @@ struct Way {
     pump: Pump,
     goodbye: Rc<Goodbye>,
     agent: Rc<Agent>,
+    /// Set for a late arrival that is to be forwarded.
+    peer: Option<Rc<Agent>>,
 }
 
 impl Way {
@@ -261,15 +275,23 @@ impl Way {
         client_addr: SocketAddr,
         connected: Connected,
     ) {
-        let upstream = match self.agent.dialer().dial().await {
-            Ok(upstream) => upstream.into_std(),
+        let (agent, why) = match &self.peer {
+            Some(peer) => (peer, Refusal::Draining),
+            None => (&self.agent, Refusal::Upstream),
+        };
+        let upstream = match agent.dialer().dial().await {
+            Ok(upstream) if self.peer.is_some() && peers::passes_back(&upstream, client_addr) => {
+                None
+            }
+            Ok(upstream) => Some(upstream.into_std()),
             Err(e) => {
                 tracing::debug!(client.addr = %client_addr, error = %e, "no agent");
-                connected
-                    .ledger()
-                    .refused(connected.listener(), Refusal::Upstream);
-                return turn_away(socket, connected).await;
+                None
             }
+        };
+        let Some(upstream) = upstream else {
+            connected.ledger().refused(connected.listener(), why);
+            return turn_away(socket, connected).await;
         };
         let Ok(upstream) = upstream else { return };
         let tunnel = Tunnel {

@@ -118,6 +118,7 @@ fn replace_listeners(urls: &[ListenUrl], raw: &mut Raw, reader: &Reader<'_>) {
             websocket_close_code: raw.drain.websocket_close_code.inherited(),
             websocket_close_reason: raw.drain.websocket_close_reason.inherited(),
             close_order: raw.drain.close_order.inherited(),
+            forward_to: raw.drain.forward_to.inherited(),
         });
     }
     raw.listeners = Found::by_flag(listeners, FLAG);

@@ -1,5 +1,7 @@
 //! What must hold between the values: errors, and warnings for what is legal but dangerous.
 
+mod late;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -28,6 +30,7 @@ pub(super) fn check(raw: &Raw, reader: &Reader<'_>, has_file: bool) {
     admin(raw, reader);
     window(&raw.drain, reader);
     stretches(&raw.drain, reader);
+    late::check(raw, reader);
     idle_timeout(&raw.http, "http", reader);
     for listener in &raw.listeners.value {
         idle_timeout(&listener.http, &format!("{}.http", listener.path), reader);

@@ -43,6 +43,7 @@ pub(super) struct RawListener {
     pub(super) websocket_close_code: Found<u16>,
     pub(super) websocket_close_reason: Found<String>,
     pub(super) close_order: Found<CloseOrder>,
+    pub(super) forward_to: Found<Option<Endpoint>>,
 }
 
 /// `[http]` and `[listener.http]`.
@@ -81,6 +82,7 @@ pub(super) struct RawDrain {
     pub(super) websocket_close_reason: Found<String>,
     pub(super) close_order: Found<CloseOrder>,
     pub(super) late_arrivals: Found<LateArrivals>,
+    pub(super) forward_to: Found<Option<Endpoint>>,
     pub(super) exit_code_when_cut: Found<u8>,
     pub(super) exit_when_drained: Found<ExitWhenDrained>,
     pub(super) report_file: Found<Option<PathBuf>>,
@@ -170,6 +172,12 @@ impl RawListener {
                 "close_order",
                 value::close_order,
                 &drain.close_order,
+                "as in [drain]",
+            ),
+            forward_to: table.read_or(
+                "forward_to",
+                value::peer,
+                &drain.forward_to,
                 "as in [drain]",
             ),
         }
@@ -289,6 +297,7 @@ impl RawDrain {
             ),
             close_order: table.read("close_order", value::close_order, CloseOrder::Auto),
             late_arrivals: table.read("late_arrivals", value::late_arrivals, LateArrivals::Refuse),
+            forward_to: table.read("forward_to", value::peer, None),
             exit_code_when_cut: table.read("exit_code_when_cut", value::exit_code, 3),
             exit_when_drained: table.read(
                 "exit_when_drained",

@@ -74,6 +74,8 @@ pub struct Listener {
     pub http: Http,
     /// How sessions here are asked to go.
     pub goodbye: Goodbye,
+    /// The peer that late arrivals are passed to; there is one where they are to be forwarded.
+    pub forward_to: Option<Endpoint>,
 }
 
 /// How a session is asked to go.
@@ -228,6 +230,8 @@ pub enum LateArrivals {
     Refuse,
     /// The agent, as before.
     Serve,
+    /// A peer: the listener's `forward_to`.
+    Forward,
 }
 
 /// Bounds on what the process takes on.

@@ -18,7 +18,7 @@ use super::body::{Never, ResponseBody};
 use super::conn::Conn;
 use super::fields;
 use super::gate;
-use super::problem::{come_back_later, last_problem, reconnect_stream};
+use super::problem::{come_back_later, last_problem, too_late};
 use super::server::{Arrival, Site};
 
 /// Makes [`Admission`].
@@ -59,15 +59,18 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         let AdmissionLayer { site, conn, .. } = &self.layer;
         let opened = gate::opens(&request);
         let state = match self.layer.judge(&request) {
-            Some(answer) => State::Answered {
+            Verdict::Answer(answer) => State::Answered {
                 answer: Some(answer),
             },
-            None => {
+            Verdict::Pass { to } => {
                 conn.open(Kind::Http);
+                if to == Destination::Peer {
+                    request.extensions_mut().insert(to);
+                }
                 State::Passed {
                     future: self.inner.call(request),
                 }
@@ -82,38 +85,57 @@ where
     }
 }
 
+/// What becomes of a request.
+enum Verdict {
+    /// An answer of our own.
+    Answer(Response<ResponseBody>),
+    /// It may pass.
+    Pass { to: Destination },
+}
+
+/// Whom a request is passed to. What goes to a peer carries it as an extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Destination {
+    /// The agent.
+    Agent,
+    /// The peer: it came too late to be served here.
+    Peer,
+}
+
 impl AdmissionLayer {
-    /// An answer of our own, or none if the request may pass.
-    fn judge(&self, request: &Request<Incoming>) -> Option<Response<ResponseBody>> {
+    fn judge(&self, request: &Request<Incoming>) -> Verdict {
         if let (Some(path), Some(health)) = (&self.site.settings.health_path, &self.site.health)
             && request.uri().path() == path
         {
             let (status, body) = health();
             let mut response = Response::new(ResponseBody::whole(body));
             *response.status_mut() = status;
-            return Some(response);
+            return Verdict::Answer(response);
         }
         if let Some(fault) = fault(request) {
             self.refuse(Refusal::BadRequest);
-            return Some(last_problem(fault.0, fault.1));
+            return Verdict::Answer(last_problem(fault.0, fault.1));
         }
         if self.arrival == Arrival::Overload {
             self.refuse(Refusal::Overload);
-            return Some(come_back_later(
+            return Verdict::Answer(come_back_later(
                 "this proxy holds as many connections as it can",
             ));
         }
-        let refuses = self.site.phase.get().refuses() && self.site.late == LateArrivals::Refuse;
         let is_new = self.arrival == Arrival::Late || fields::requested_upgrade(request).is_some();
-        if refuses && is_new {
-            self.refuse(Refusal::Draining);
-            return Some(if is_event_source(request) {
-                reconnect_stream()
-            } else {
-                come_back_later("this instance is being drained; another one will answer")
-            });
+        if !(self.site.phase.get().refuses() && is_new) {
+            let to = Destination::Agent;
+            return Verdict::Pass { to };
         }
-        None
+        let to = match self.site.late {
+            LateArrivals::Serve => Destination::Agent,
+            LateArrivals::Forward if !fields::was_passed_on(request.headers()) => Destination::Peer,
+            LateArrivals::Forward | LateArrivals::Refuse => {
+                self.refuse(Refusal::Draining);
+                return Verdict::Answer(too_late(is_event_source(request)));
+            }
+        };
+        Verdict::Pass { to }
     }
 
     fn refuse(&self, why: Refusal) {
@@ -138,7 +160,7 @@ fn fault(request: &Request<Incoming>) -> Option<(StatusCode, &'static str)> {
 }
 
 /// Whether a browser's EventSource asks.
-fn is_event_source(request: &Request<Incoming>) -> bool {
+pub(super) fn is_event_source<B>(request: &Request<B>) -> bool {
     request.method() == Method::GET
         && fields::has_token(request.headers(), ACCEPT, "text/event-stream")
 }

@@ -42,9 +42,18 @@ pub(super) fn come_back_later(detail: &str) -> Response<ResponseBody> {
     response
 }
 
+/// The answer to who comes while a drain takes nobody any more.
+pub(super) fn too_late(is_event_source: bool) -> Response<ResponseBody> {
+    if is_event_source {
+        reconnect_stream()
+    } else {
+        come_back_later("this instance is being drained; another one will answer")
+    }
+}
+
 /// An event stream that holds one `retry:` and ends: a browser never comes back after a 503
 /// (HTML, "Server-sent events", processing model).
-pub(super) fn reconnect_stream() -> Response<ResponseBody> {
+fn reconnect_stream() -> Response<ResponseBody> {
     let retry = format!("retry: {}\n\n", 1_000 + some_number() % 4_000);
     let mut response = Response::new(ResponseBody::whole(Bytes::from(retry)));
     let headers = response.headers_mut();

@@ -45,6 +45,8 @@ pub struct Site {
     pub goodbye: Rc<config::Goodbye>,
     /// The agent behind it.
     pub agent: Rc<Agent>,
+    /// The peer that late arrivals are passed to, where they are to be forwarded.
+    pub peer: Option<Rc<Agent>>,
     /// Where upgraded sessions go on.
     pub pump: Pump,
     /// The worker's connections.

@@ -25,6 +25,7 @@ mod harness;
 mod drain_ends_early;
 mod drain_events;
 mod drain_far;
+mod drain_forwards;
 mod drain_hostile;
 mod drain_mixed;
 mod drain_refuses;

@@ -134,6 +134,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
             close_reason: "the demo".to_owned(),
             close_order: CloseOrder::Auto,
         },
+        forward_to: None,
     };
     let upstream = |name: &str, agent: SocketAddr| Upstream {
         name: UpstreamName(name.into()),

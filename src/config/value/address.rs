@@ -7,6 +7,7 @@ use toml::de::DeValue;
 
 use super::choice::parse_word;
 use super::{Show, Wrong, string};
+use crate::config::keys::Default;
 use crate::config::types::{Endpoint, Protocol};
 
 /// An address to bind, from the text of a flag.
@@ -41,8 +42,12 @@ pub(in crate::config) fn parse_socket_address(text: &str) -> Result<SocketAddr, 
 
 /// Where an agent listens, from the text of a flag.
 pub(in crate::config) fn parse_endpoint(text: &str) -> Result<Endpoint, Wrong> {
+    endpoint_of("an agent", text)
+}
+
+fn endpoint_of(whom: &str, text: &str) -> Result<Endpoint, Wrong> {
     const EXAMPLE: &str = "write host:port, such as \"127.0.0.1:9000\"";
-    let wrong = |help: String| Wrong::new(format!("`{text}` is not the address of an agent"), help);
+    let wrong = |help: String| Wrong::new(format!("`{text}` is not the address of {whom}"), help);
     if text.starts_with("unix:") {
         let what = format!("this version does not have unix sockets yet: `{text}`");
         return Err(Wrong::new(what, EXAMPLE));
@@ -56,7 +61,7 @@ pub(in crate::config) fn parse_endpoint(text: &str) -> Result<Endpoint, Wrong> {
     }
     match split_endpoint(text) {
         Some((_, 0)) => Err(wrong(
-            "write the port that the agent listens on, not 0".to_owned(),
+            "write the port that is listened on, not 0".to_owned(),
         )),
         Some(_) => Ok(Endpoint(text.into())),
         None => Err(wrong(match text.parse::<Ipv6Addr>() {
@@ -105,6 +110,12 @@ pub(in crate::config) fn endpoint(value: &DeValue<'_>) -> Result<Endpoint, Wrong
     parse_endpoint(string(value, "host:port", "such as \"127.0.0.1:9000\"")?)
 }
 
+/// Where a peer listens, if there is one.
+pub(in crate::config) fn peer(value: &DeValue<'_>) -> Result<Option<Endpoint>, Wrong> {
+    let text = string(value, "host:port", "such as \"10.0.0.7:8080\"")?;
+    endpoint_of("a peer", text).map(Some)
+}
+
 /// A listener in one word, as `--listen` takes it: `http://0.0.0.0:8080`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenUrl {
@@ -143,6 +154,20 @@ impl FromStr for ListenUrl {
             protocol,
             bind: parse_socket_address(address)?,
         })
+    }
+}
+
+impl Show for Option<Endpoint> {
+    fn show(&self) -> String {
+        let shown = self.as_ref().map(|endpoint| format!("\"{endpoint}\""));
+        shown.unwrap_or_default()
+    }
+
+    fn as_default(&self) -> Default {
+        match self {
+            Some(_) => Default::Is(self.show()),
+            None => Default::Said("none"),
+        }
     }
 }
 

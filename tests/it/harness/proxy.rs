@@ -235,6 +235,14 @@ impl Builder {
         self
     }
 
+    /// Has late arrivals of the listener that was added last forwarded to this address.
+    pub fn forward_to(mut self, peer: SocketAddr) -> Builder {
+        let end = self.listeners.trim_end().len();
+        self.listeners.truncate(end);
+        write!(self.listeners, "\nforward_to = \"{peer}\"\n\n").unwrap();
+        self
+    }
+
     /// Adds a key to `[drain]`; `value` is TOML.
     pub fn drain(self, key: &str, value: &str) -> Builder {
         self.set("drain", key, value)
