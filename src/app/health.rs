@@ -25,7 +25,7 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 pub(super) struct Birth {
     pub(super) socket: TcpListener,
     pub(super) health: Health,
-    pub(super) admin_socket: TcpListener,
+    pub(super) admin_socket: admin::Bound,
     pub(super) control: Control,
     pub(super) endpoints: Arc<[Arc<Endpoints>]>,
     pub(super) peers: Arc<[Option<Arc<Endpoints>>]>,
@@ -54,7 +54,7 @@ pub(super) fn run(birth: Birth) -> io::Result<()> {
         tasks.spawn(upkeep());
         let connections = Tasks::new();
         let served = tokio::try_join!(
-            admin::serve(socket, health, &connections, &stop),
+            admin::serve(admin::Bound::Tcp(socket), health, &connections, &stop),
             admin::serve(admin_socket, control, &connections, &stop),
         );
         // Who waits for the end of the drain has it told before the process is gone.

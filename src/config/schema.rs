@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::section::{Found, Origin, Section};
 use super::types::{
-    CloseOrder, Endpoint, ExitWhenDrained, Forwarded, LateArrivals, ListenerName, LogFormat,
+    Bind, CloseOrder, Endpoint, ExitWhenDrained, Forwarded, LateArrivals, ListenerName, LogFormat,
     Protocol, Readiness, Stretch, UpstreamName,
 };
 use super::value::{self, Size};
@@ -24,7 +24,7 @@ pub(super) struct Raw {
     pub(super) drain: RawDrain,
     pub(super) max_connections: Found<Option<NonZeroUsize>>,
     pub(super) health: Found<SocketAddr>,
-    pub(super) admin: Found<SocketAddr>,
+    pub(super) admin: Found<Bind>,
     pub(super) token_file: Found<Option<PathBuf>>,
     pub(super) log_format: Found<LogFormat>,
 }
@@ -134,8 +134,8 @@ impl Raw {
             ),
             admin: admin.read(
                 "bind",
-                value::socket_address,
-                (Ipv4Addr::LOCALHOST, 9181).into(),
+                value::bind,
+                Bind::Tcp((Ipv4Addr::LOCALHOST, 9181).into()),
             ),
             token_file: admin.read("token_file", value::file, None),
             log_format: root

@@ -248,11 +248,29 @@ pub struct Health {
     pub bind: SocketAddr,
 }
 
+/// Where a socket is bound that no client comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// A unix socket of this path.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bind::Tcp(addr) => addr.fmt(f),
+            Bind::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// Where the control API answers.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    /// The address to bind; loopback, unless there is a token.
-    pub bind: SocketAddr,
+    /// Where to bind; loopback or a unix socket, unless there is a token.
+    pub bind: Bind,
     /// What a client has to know; without it, whoever reaches the address may call.
     pub token: Option<Token>,
 }

@@ -5,3 +5,4 @@ mod commands;
 mod drains;
 mod harness;
 mod hostile;
+mod unix;

@@ -9,9 +9,9 @@ use std::time::Duration;
 use super::{Error, loopback};
 use crate::app::{self, App};
 use crate::config::{
-    Admin, CloseOrder, Config, Drain, Endpoint, ExitWhenDrained, Forwarded, Goodbye, Health, Http,
-    LateArrivals, Limits, Listener, ListenerName, Log, LogFormat, Protocol, Readiness, Stretch,
-    Upstream, UpstreamName,
+    Admin, Bind, CloseOrder, Config, Drain, Endpoint, ExitWhenDrained, Forwarded, Goodbye, Health,
+    Http, LateArrivals, Limits, Listener, ListenerName, Log, LogFormat, Protocol, Readiness,
+    Stretch, Upstream, UpstreamName,
 };
 use crate::drain::{Control, Request, Trigger};
 
@@ -167,7 +167,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
         limits: Limits::default(),
         health: Health { bind: loopback(0) },
         admin: Admin {
-            bind: loopback(0),
+            bind: Bind::Tcp(loopback(0)),
             token: None,
         },
         log: Log {

@@ -304,7 +304,7 @@ proptest! {
 
 #[test]
 fn the_control_api_leaves_loopback_only_with_a_token() {
-    for bind in ["127.0.0.1:9181", "[::1]:0", "127.1.2.3:1"] {
+    for bind in ["127.0.0.1:9181", "[::1]:0", "127.1.2.3:1", "unix:/run/x"] {
         file(&with(&format!("[admin]\nbind = \"{bind}\"\n"))).expect(bind);
     }
     let wide = "[admin]\nbind = \"0.0.0.0:9181\"\n";
