@@ -136,6 +136,7 @@ impl Worker {
                     listener: index,
                     settings: listener.http.clone(),
                     late: config.drain.late_arrivals,
+                    sse_retry: config.drain.sse_retry,
                     goodbye: Rc::clone(&goodbye),
                     agent: Rc::clone(&agent),
                     peer: peer.clone(),

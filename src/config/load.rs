@@ -204,6 +204,7 @@ impl RawDrain {
             finish: self.finish.value,
             close_timeout: self.close_timeout.value,
             late_arrivals: self.late_arrivals.value,
+            sse_retry: self.sse_retry.value,
             exit_code_when_cut: self.exit_code_when_cut.value,
             exit_when_drained: self.exit_when_drained.value,
             report_file: self.report_file.value,

@@ -83,6 +83,7 @@ pub(super) struct RawDrain {
     pub(super) close_order: Found<CloseOrder>,
     pub(super) late_arrivals: Found<LateArrivals>,
     pub(super) forward_to: Found<Option<Endpoint>>,
+    pub(super) sse_retry: Found<Duration>,
     pub(super) exit_code_when_cut: Found<u8>,
     pub(super) exit_when_drained: Found<ExitWhenDrained>,
     pub(super) report_file: Found<Option<PathBuf>>,
@@ -298,6 +299,7 @@ impl RawDrain {
             close_order: table.read("close_order", value::close_order, CloseOrder::Auto),
             late_arrivals: table.read("late_arrivals", value::late_arrivals, LateArrivals::Refuse),
             forward_to: table.read("forward_to", value::peer, None),
+            sse_retry: table.read("sse_retry", value::duration, secs(5)),
             exit_code_when_cut: table.read("exit_code_when_cut", value::exit_code, 3),
             exit_when_drained: table.read(
                 "exit_when_drained",

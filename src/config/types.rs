@@ -176,6 +176,8 @@ pub struct Drain {
     pub close_timeout: Duration,
     /// What a session that arrives after the lame duck stretch meets.
     pub late_arrivals: LateArrivals,
+    /// The longest delay that the last `retry:` of an event stream asks for; zero sends none.
+    pub sse_retry: Duration,
     /// The exit code of a drain in which sessions were cut.
     pub exit_code_when_cut: u8,
     /// When the process ends with its drain.

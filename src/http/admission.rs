@@ -132,7 +132,7 @@ impl AdmissionLayer {
             LateArrivals::Forward if !fields::was_passed_on(request.headers()) => Destination::Peer,
             LateArrivals::Forward | LateArrivals::Refuse => {
                 self.refuse(Refusal::Draining);
-                return Verdict::Answer(too_late(is_event_source(request)));
+                return Verdict::Answer(too_late(is_event_source(request), self.site.sse_retry));
             }
         };
         Verdict::Pass { to }

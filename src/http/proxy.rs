@@ -68,7 +68,7 @@ pub(super) async fn forward(
             tracing::debug!(client.addr = %conn.client, error = %e, "no peer");
             site.ledger.refused(site.listener, Refusal::Draining);
             conn.complete(Outcome::Failed);
-            return Ok(too_late(is_event_source));
+            return Ok(too_late(is_event_source, site.sse_retry));
         }
         Err(e) => return Ok(refusal(&site, &conn, &e)),
     };
@@ -102,7 +102,10 @@ pub(super) async fn forward(
             conn.resumable.set(resumable);
             match (resumable, headers.contains_key(CONTENT_ENCODING)) {
                 (false, _) => Ending::Never,
-                (true, false) => Ending::AfterEvent(EventBoundary::new()),
+                (true, false) => Ending::AfterEvent {
+                    boundary: EventBoundary::new(),
+                    retry: site.sse_retry,
+                },
                 (true, true) => Ending::Anywhere,
             }
         }

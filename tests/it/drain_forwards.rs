@@ -53,6 +53,7 @@ impl Draining {
         assert_eq!(answer.status, 200);
         proxy.terminate();
         proxy.phase("draining").await;
+        proxy.settled().await;
         Draining {
             proxy,
             own,

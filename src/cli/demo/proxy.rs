@@ -160,6 +160,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
             finish: Duration::ZERO,
             close_timeout: Duration::from_secs(5),
             late_arrivals: LateArrivals::Refuse,
+            sse_retry: Duration::from_secs(5),
             exit_code_when_cut: 3,
             exit_when_drained: ExitWhenDrained::OnSignal,
             report_file: None,
