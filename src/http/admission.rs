@@ -62,14 +62,15 @@ where
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         let AdmissionLayer { site, conn, .. } = &self.layer;
         let opened = gate::opens(&request);
-        let state = match self.layer.judge(&request) {
-            Verdict::Answer(answer) => State::Answered {
+        let to = self.layer.destination(&request);
+        let state = match self.layer.judge(&request, to) {
+            Some(answer) => State::Answered {
                 answer: Some(answer),
             },
-            Verdict::Pass { to } => {
+            None => {
                 conn.open(Kind::Http);
-                if to == Destination::Peer {
-                    request.extensions_mut().insert(to);
+                if to == Some(Destination::Peer) {
+                    request.extensions_mut().insert(Destination::Peer);
                 }
                 State::Passed {
                     future: self.inner.call(request),
@@ -85,14 +86,6 @@ where
     }
 }
 
-/// What becomes of a request.
-enum Verdict {
-    /// An answer of our own.
-    Answer(Response<ResponseBody>),
-    /// It may pass.
-    Pass { to: Destination },
-}
-
 /// Whom a request is passed to. What goes to a peer carries it as an extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Destination {
@@ -103,39 +96,49 @@ pub(super) enum Destination {
 }
 
 impl AdmissionLayer {
-    fn judge(&self, request: &Request<Incoming>) -> Verdict {
+    /// Whom a request is passed to if nothing else is wrong with it; nobody, if it comes too late.
+    fn destination(&self, request: &Request<Incoming>) -> Option<Destination> {
+        let is_new = self.arrival == Arrival::Late || fields::requested_upgrade(request).is_some();
+        if !(self.site.phase.get().refuses() && is_new) {
+            return Some(Destination::Agent);
+        }
+        match self.site.late {
+            LateArrivals::Serve => Some(Destination::Agent),
+            LateArrivals::Forward if fields::was_passed_on(request.headers()) => None,
+            LateArrivals::Forward => Some(Destination::Peer),
+            LateArrivals::Refuse => None,
+        }
+    }
+
+    /// An answer of our own, or none if the request may pass.
+    fn judge(
+        &self,
+        request: &Request<Incoming>,
+        to: Option<Destination>,
+    ) -> Option<Response<ResponseBody>> {
         if let (Some(path), Some(health)) = (&self.site.settings.health_path, &self.site.health)
             && request.uri().path() == path
         {
             let (status, body) = health();
             let mut response = Response::new(ResponseBody::whole(body));
             *response.status_mut() = status;
-            return Verdict::Answer(response);
+            return Some(response);
         }
         if let Some(fault) = fault(request) {
             self.refuse(Refusal::BadRequest);
-            return Verdict::Answer(last_problem(fault.0, fault.1));
+            return Some(last_problem(fault.0, fault.1));
         }
         if self.arrival == Arrival::Overload {
             self.refuse(Refusal::Overload);
-            return Verdict::Answer(come_back_later(
+            return Some(come_back_later(
                 "this proxy holds as many connections as it can",
             ));
         }
-        let is_new = self.arrival == Arrival::Late || fields::requested_upgrade(request).is_some();
-        if !(self.site.phase.get().refuses() && is_new) {
-            let to = Destination::Agent;
-            return Verdict::Pass { to };
+        if to.is_none() {
+            self.refuse(Refusal::Draining);
+            return Some(too_late(is_event_source(request), self.site.sse_retry));
         }
-        let to = match self.site.late {
-            LateArrivals::Serve => Destination::Agent,
-            LateArrivals::Forward if !fields::was_passed_on(request.headers()) => Destination::Peer,
-            LateArrivals::Forward | LateArrivals::Refuse => {
-                self.refuse(Refusal::Draining);
-                return Verdict::Answer(too_late(is_event_source(request), self.site.sse_retry));
-            }
-        };
-        Verdict::Pass { to }
+        None
     }
 
     fn refuse(&self, why: Refusal) {

@@ -66,10 +66,7 @@ impl Control {
         let (parts, body) = request.into_parts();
         guard::check(&parts, &self.bound, local, self.settings.token.as_ref())?;
         // After the guard: who may not call uses up no calls of those who may.
-        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let granted = calls.take(Instant::now());
-        drop(calls);
-        if !granted {
+        if !self.takes_another() {
             // Read all the same, so that the connection is good for the next.
             let _ = Fields::read(body).await;
             return Err(Problem::too_many());
@@ -106,6 +103,11 @@ impl Control {
         let no_store = HeaderValue::from_static("no-store");
         response.headers_mut().insert(CACHE_CONTROL, no_store);
         Ok(response)
+    }
+
+    fn takes_another(&self) -> bool {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.take(Instant::now())
     }
 
     async fn start_drain(&self, mut fields: Fields) -> Result<Response<Body>, Problem> {
