@@ -39,7 +39,7 @@ impl Answers for Health {
 
     const PATIENCE: Duration = Duration::from_secs(75);
 
-    async fn answer(&self, request: Request<Incoming>, _: SocketAddr) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, _: Option<SocketAddr>) -> Answer {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n");
         }

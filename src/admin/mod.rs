@@ -13,4 +13,4 @@ mod server;
 pub use exposition::{Exposition, recorder};
 pub use health::{Health, readiness};
 pub use readiness::Readiness;
-pub use server::{Answers, serve};
+pub use server::{Answers, Bound, serve};

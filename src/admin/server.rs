@@ -14,12 +14,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::net::{AcceptError, Listening, Tasks};
+use crate::net::{AcceptError, Listening, Tasks, UnixBound, UnixListening};
 
 /// After a failed accept.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -37,12 +38,49 @@ pub trait Answers: 'static {
     /// For a request's head, and for a connection that is kept alive without one.
     const PATIENCE: Duration;
 
-    /// Answers one request, which came to the address `local`.
+    /// Answers one request, which came to the address `local`; to none by a unix socket.
     fn answer(
         &self,
         request: Request<Incoming>,
-        local: SocketAddr,
+        local: Option<SocketAddr>,
     ) -> impl Future<Output = Response<Self::Body>>;
+}
+
+/// A bound socket.
+#[derive(Debug)]
+pub enum Bound {
+    /// Of an address and a port.
+    Tcp(TcpListener),
+    /// Of a file.
+    Unix(UnixBound),
+}
+
+/// Where connections come from.
+enum Listens {
+    Tcp(Listening),
+    Unix(UnixListening),
+}
+
+/// A connection.
+enum Accepted {
+    Tcp(std::net::TcpStream),
+    Unix(UnixStream),
+}
+
+impl Listens {
+    fn new(bound: Bound) -> io::Result<Listens> {
+        Ok(match bound {
+            Bound::Tcp(socket) => Listens::Tcp(Listening::new(socket)?),
+            Bound::Unix(socket) => Listens::Unix(UnixListening::new(socket)?),
+        })
+    }
+
+    async fn accept(&self) -> Result<Accepted, AcceptError> {
+        Ok(match self {
+            Listens::Tcp(listening) => Accepted::Tcp(listening.accept().await?.0),
+            Listens::Unix(listening) => Accepted::Unix(listening.accept().await?),
+        })
+    }
 }
 
 /// Answers on a bound socket, for as long as it is polled inside a `LocalSet`. When `stop` is
@@ -51,12 +89,12 @@ pub trait Answers: 'static {
 /// # Errors
 /// When the socket cannot be watched.
 pub async fn serve<A: Answers>(
-    socket: TcpListener,
+    socket: Bound,
     answers: A,
     tasks: &Tasks,
     stop: &CancellationToken,
 ) -> io::Result<()> {
-    let listening = Listening::new(socket)?;
+    let listening = Listens::new(socket)?;
     let permits = Arc::new(Semaphore::new(A::CONNECTIONS));
     let answers = Rc::new(answers);
     loop {
@@ -70,29 +108,40 @@ pub async fn serve<A: Answers>(
             () = stop.cancelled() => return Ok(()),
         };
         let socket = match accepted {
-            Ok((socket, _)) => socket,
+            Ok(socket) => socket,
             Err(AcceptError::Passing(_)) => continue,
             Err(AcceptError::Exhausted(_)) => {
                 sleep(PAUSE).await;
                 continue;
             }
         };
-        let (Ok(permit), Ok(socket)) = (permit, TcpStream::from_std(socket)) else {
-            continue;
-        };
+        let Ok(permit) = permit else { continue };
         let (answers, stop) = (Rc::clone(&answers), stop.clone());
         tasks.spawn(async move {
-            connection_of(socket, &*answers, &stop).await;
+            match socket {
+                Accepted::Tcp(socket) => {
+                    let Ok(socket) = TcpStream::from_std(socket) else {
+                        return;
+                    };
+                    let Ok(local) = socket.local_addr() else {
+                        return;
+                    };
+                    connection_of(socket, Some(local), &*answers, &stop).await;
+                }
+                Accepted::Unix(socket) => connection_of(socket, None, &*answers, &stop).await,
+            }
             drop(permit);
         });
     }
 }
 
 /// One connection, to its end. How a probe's connection ends is no news.
-async fn connection_of<A: Answers>(socket: TcpStream, answers: &A, stop: &CancellationToken) {
-    let Ok(local) = socket.local_addr() else {
-        return;
-    };
+async fn connection_of<A: Answers>(
+    socket: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    local: Option<SocketAddr>,
+    answers: &A,
+    stop: &CancellationToken,
+) {
     let service =
         service_fn(
             |request| async move { Ok::<_, Infallible>(answers.answer(request, local).await) },

@@ -26,10 +26,11 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 pub(super) struct Birth {
     pub(super) socket: TcpListener,
     pub(super) health: Health,
-    pub(super) admin_socket: TcpListener,
+    pub(super) admin_socket: admin::Bound,
     pub(super) control: Control,
     pub(super) endpoints: Arc<[Arc<Endpoints>]>,
     pub(super) hooks: Option<Hooks>,
+    pub(super) peers: Arc<[Option<Arc<Endpoints>>]>,
     pub(super) stop: CancellationToken,
 }
 
@@ -45,20 +46,21 @@ pub(super) fn run(birth: Birth) -> io::Result<()> {
         control,
         endpoints,
         hooks,
+        peers,
         stop,
     } = birth;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
         let tasks = Tasks::new();
-        tasks.spawn(probe(endpoints));
+        tasks.spawn(probe(endpoints, peers));
         tasks.spawn(upkeep());
         if let Some(hooks) = hooks {
             tasks.spawn(hooks.run(control.clone()));
         }
         let connections = Tasks::new();
         let served = tokio::try_join!(
-            admin::serve(socket, health, &connections, &stop),
+            admin::serve(admin::Bound::Tcp(socket), health, &connections, &stop),
             admin::serve(admin_socket, control, &connections, &stop),
         );
         // Who waits for the end of the drain has it told before the process is gone.
@@ -67,12 +69,13 @@ pub(super) fn run(birth: Birth) -> io::Result<()> {
     })
 }
 
-async fn probe(endpoints: Arc<[Arc<Endpoints>]>) {
+/// A peer that is not there is to be known before a drain needs it.
+async fn probe(endpoints: Arc<[Arc<Endpoints>]>, peers: Arc<[Option<Arc<Endpoints>>]>) {
     let mut ticks = interval(PROBE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        for endpoints in endpoints.iter() {
+        for endpoints in endpoints.iter().chain(peers.iter().flatten()) {
             endpoints.probe_unhealthy().await;
         }
     }

@@ -7,6 +7,7 @@ mod acceptor;
 mod error;
 mod health;
 mod log;
+mod peers;
 mod process;
 mod wiring;
 mod worker;

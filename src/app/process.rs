@@ -12,10 +12,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Exposition, Health, Readiness, readiness, recorder};
-use crate::config::{Config, ListenerName};
+use crate::config::{Bind, Config, ListenerName};
 use crate::drain::{self, Control, Drain, Report};
 use crate::lifecycle::{Signals, hooks};
-use crate::net::{Descriptors, Endpoints, bind};
+use crate::net::{Descriptors, Endpoints, UnixBound, bind};
 use crate::session::metrics::Durations;
 use crate::session::{
     Holds, Ledger, Ledgers, ListenerIndex, Order, PhaseView, Whom, WorkerIndex, Workers,
@@ -23,14 +23,14 @@ use crate::session::{
 
 use super::error::Error;
 use super::wiring::{Birth, HealthOn, Shared};
-use super::{health, log, worker};
+use super::{health, log, peers, worker};
 
 /// Everything bound, nothing served yet.
 pub struct App {
     config: Arc<Config>,
     listeners: Vec<TcpListener>,
     health: TcpListener,
-    admin: TcpListener,
+    admin: admin::Bound,
     descriptors: Descriptors,
     control: Control,
     wishes: drain::Wishes,
@@ -99,7 +99,11 @@ impl App {
             key: "health.bind".to_owned(),
             source,
         })?;
-        let admin = bind(config.admin.bind).map_err(|source| Error::Bind {
+        let admin = match &config.admin.bind {
+            Bind::Tcp(addr) => bind(*addr).map(admin::Bound::Tcp),
+            Bind::Unix(path) => UnixBound::bind(path).map(admin::Bound::Unix),
+        };
+        let admin = admin.map_err(|source| Error::Bind {
             key: "admin.bind".to_owned(),
             source,
         })?;
@@ -130,9 +134,15 @@ impl App {
         self.health.local_addr().unwrap_or(self.config.health.bind)
     }
 
-    /// The address that the control API is bound to.
-    pub fn admin_addr(&self) -> SocketAddr {
-        self.admin.local_addr().unwrap_or(self.config.admin.bind)
+    /// Where the control API is bound.
+    pub fn admin_addr(&self) -> Bind {
+        match &self.admin {
+            admin::Bound::Tcp(socket) => match socket.local_addr() {
+                Ok(addr) => Bind::Tcp(addr),
+                Err(_) => self.config.admin.bind.clone(),
+            },
+            admin::Bound::Unix(_) => self.config.admin.bind.clone(),
+        }
     }
 
     /// The handle that starts a drain.
@@ -166,6 +176,7 @@ impl App {
         let holds = Holds::new();
         let ledgers = ledgers(&config);
         let endpoints = endpoints(&config);
+        let peers = peers::endpoints(&config);
 
         let ready = Readiness {
             phase: view.clone(),
@@ -214,9 +225,11 @@ impl App {
                 begun: Instant::now(),
                 stop: stop.clone(),
                 streams: Arc::new(Semaphore::new(admin::control::STREAMS)),
+                calls: Arc::new(Mutex::new(admin::control::Bucket::new(Instant::now()))),
             },
             endpoints: Arc::clone(&endpoints),
             hooks,
+            peers: Arc::clone(&peers),
             stop: stop.clone(),
         };
         let health_thread = start("health", move || health::run(health))?;
@@ -225,6 +238,7 @@ impl App {
             config: Arc::clone(&config),
             ledgers: ledgers.clone(),
             endpoints,
+            peers,
             phase: view,
             most,
             health: Arc::new(move |listener| readiness(&ready, Some(listener))),
@@ -343,6 +357,7 @@ struct SharedSeed {
     config: Arc<Config>,
     ledgers: Ledgers,
     endpoints: Arc<[Arc<Endpoints>]>,
+    peers: Arc<[Option<Arc<Endpoints>>]>,
     phase: watch::Receiver<PhaseView>,
     most: usize,
     health: HealthOn,
@@ -361,6 +376,7 @@ fn births(
         config: seed.config,
         ledgers: seed.ledgers,
         endpoints: seed.endpoints,
+        peers: seed.peers,
         phase: seed.phase,
         hand: hand.into(),
         most: seed.most,

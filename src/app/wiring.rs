@@ -32,6 +32,8 @@ pub(super) struct Shared {
     pub(super) ledgers: Ledgers,
     /// By listener.
     pub(super) endpoints: Arc<[Arc<Endpoints>]>,
+    /// By listener; there is a peer where late arrivals are forwarded.
+    pub(super) peers: Arc<[Option<Arc<Endpoints>>]>,
     pub(super) phase: watch::Receiver<PhaseView>,
     /// The ways to hand a connection over, by worker.
     pub(super) hand: Arc<[mpsc::UnboundedSender<Handed>]>,

@@ -21,6 +21,7 @@ use crate::session::{
 };
 
 use super::acceptor::Acceptor;
+use super::peers;
 use super::wiring::{Birth, Handed, Shared};
 
 /// How often connections are looked at whose time may be over.
@@ -54,6 +55,7 @@ struct Worker {
 struct Place {
     phase: Rc<Cell<Phase>>,
     agent: Rc<Agent>,
+    peer: Option<Rc<Agent>>,
     /// None for raw TCP.
     site: Option<Rc<Site>>,
     goodbye: Rc<Goodbye>,
@@ -124,6 +126,10 @@ impl Worker {
             let upstream = upstream.expect("a listener's upstream exists in a valid config");
             let endpoints = Arc::clone(&self.shared.endpoints[i]);
             let agent = Rc::new(Agent::new(upstream, endpoints, self.tasks.clone()));
+            let peer = self.shared.peers[i].as_ref().map(|peer| {
+                let (peer, tasks) = (Arc::clone(peer), self.tasks.clone());
+                Rc::new(Agent::new(upstream, peer, tasks))
+            });
             let goodbye = Rc::new(listener.goodbye.clone());
             let phase = Rc::new(Cell::new(Phase::Starting));
             let health = Arc::clone(&self.shared.health);
@@ -132,8 +138,10 @@ impl Worker {
                     listener: index,
                     settings: listener.http.clone(),
                     late: config.drain.late_arrivals,
+                    sse_retry: config.drain.sse_retry,
                     goodbye: Rc::clone(&goodbye),
                     agent: Rc::clone(&agent),
+                    peer: peer.clone(),
                     pump: self.pump.clone(),
                     connections: self.connections.clone(),
                     phase: Rc::clone(&phase),
@@ -145,6 +153,7 @@ impl Worker {
             self.places.push(Place {
                 phase,
                 agent,
+                peer,
                 site,
                 goodbye,
             });
@@ -186,10 +195,12 @@ impl Worker {
                 self.tasks.spawn(turn_away(socket, connected));
             }
             None => {
+                let late = arrival == Arrival::Late;
                 let way = Way {
                     pump: self.pump.clone(),
                     goodbye: Rc::clone(&place.goodbye),
                     agent: Rc::clone(&place.agent),
+                    peer: place.peer.clone().filter(|_| late),
                 };
                 self.tasks.spawn(way.relay(socket, client, connected));
             }
@@ -209,7 +220,9 @@ impl Worker {
             (http.header_timeout, http.idle_timeout)
         });
         for place in &self.places {
-            place.agent.sweep();
+            for agent in [&place.agent].into_iter().chain(&place.peer) {
+                agent.sweep();
+            }
         }
     }
 
@@ -261,6 +274,8 @@ struct Way {
     pump: Pump,
     goodbye: Rc<Goodbye>,
     agent: Rc<Agent>,
+    /// Set for a late arrival that is to be forwarded.
+    peer: Option<Rc<Agent>>,
 }
 
 impl Way {
@@ -270,15 +285,23 @@ impl Way {
         client_addr: SocketAddr,
         connected: Connected,
     ) {
-        let upstream = match self.agent.dialer().dial().await {
-            Ok(upstream) => upstream.into_std(),
+        let (agent, why) = match &self.peer {
+            Some(peer) => (peer, Refusal::Draining),
+            None => (&self.agent, Refusal::Upstream),
+        };
+        let upstream = match agent.dialer().dial().await {
+            Ok(upstream) if self.peer.is_some() && peers::passes_back(&upstream, client_addr) => {
+                None
+            }
+            Ok(upstream) => Some(upstream.into_std()),
             Err(e) => {
                 tracing::debug!(client.addr = %client_addr, error = %e, "no agent");
-                connected
-                    .ledger()
-                    .refused(connected.listener(), Refusal::Upstream);
-                return turn_away(socket, connected).await;
+                None
             }
+        };
+        let Some(upstream) = upstream else {
+            connected.ledger().refused(connected.listener(), why);
+            return turn_away(socket, connected).await;
         };
         let Ok(upstream) = upstream else { return };
         let tunnel = Tunnel {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use http::Uri;
 
-use crate::config::{Endpoint, ListenUrl, LogFormat, Overrides, flag};
+use crate::config::{Bind, Endpoint, ListenUrl, LogFormat, Overrides, flag};
 
 /// A proxy that lets stateful agents be scaled in without anyone noticing.
 #[derive(Debug, Parser)]
@@ -75,9 +75,9 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "ADDRESS", env = "LAMEDUCK_HEALTH", value_parser = flag::bind)]
     pub(super) health: Option<SocketAddr>,
 
-    /// Where the control API answers; another address than loopback needs admin.token_file [default: 127.0.0.1:9181]
+    /// Where the control API answers: ADDRESS:PORT or unix:/PATH; another address than loopback needs admin.token_file [default: 127.0.0.1:9181]
     #[arg(long, value_name = "ADDRESS", env = "LAMEDUCK_ADMIN", value_parser = flag::admin)]
-    pub(super) admin: Option<SocketAddr>,
+    pub(super) admin: Option<Bind>,
 
     /// How many workers [default: one per core that the process may use]
     #[arg(long, value_name = "N", env = "LAMEDUCK_WORKERS", value_parser = flag::workers)]
@@ -206,7 +206,7 @@ mod tests {
         );
         assert_eq!(given.window, Some(Duration::from_secs(60)));
         assert_eq!(given.health.map(|bind| bind.port()), Some(4));
-        assert_eq!(given.admin.map(|bind| bind.port()), Some(5));
+        assert_eq!(given.admin, Some(Bind::Tcp(([127, 0, 0, 1], 5).into())));
         assert_eq!(given.workers.map(NonZeroUsize::get), Some(6));
         assert_eq!(given.log_format, Some(LogFormat::Json));
     }

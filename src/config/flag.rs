@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use super::types::{Endpoint, LogFormat};
+use super::types::{Bind, Endpoint, LogFormat};
 use super::value::{self, Wrong};
 
 /// A duration that is not zero, such as `30s`.
@@ -39,13 +39,17 @@ pub fn bind(text: &str) -> Result<SocketAddr, Wrong> {
     value::parse_socket_address(text)
 }
 
-/// An address to bind, or the URL that clients call it by: both stand in the same variable.
+/// Where to bind the control API, or the URL that clients call it by: both stand in the same
+/// variable.
 ///
 /// # Errors
 /// As above.
-pub fn admin(text: &str) -> Result<SocketAddr, Wrong> {
+pub fn admin(text: &str) -> Result<Bind, Wrong> {
+    if text.starts_with("unix:") {
+        return value::parse_bind(text);
+    }
     let address = text.strip_prefix("http://").unwrap_or(text);
-    bind(address.strip_suffix('/').unwrap_or(address))
+    bind(address.strip_suffix('/').unwrap_or(address)).map(Bind::Tcp)
 }
 
 /// How many workers.

@@ -13,7 +13,8 @@ use super::schema::{Raw, RawDrain, RawHooks, RawHttp, RawListener, RawUpstream};
 use super::section::{Found, Reader};
 use super::token::Token;
 use super::types::{
-    Admin, Config, Drain, Endpoint, Goodbye, Health, Hooks, Http, Limits, Listener, Log, Upstream,
+    Admin, Config, Drain, Endpoint, Goodbye, Health, Hooks, Http, LateArrivals, Limits, Listener,
+    Log, Upstream,
 };
 use super::value::Wrong;
 
@@ -107,13 +108,14 @@ impl Raw {
 
     /// The values alone. To be called when nothing stands reported: then nothing is missing.
     fn into_config(self, token: Option<Token>) -> Config {
+        let late = self.drain.late_arrivals.value;
         Config {
             workers: self.workers.value,
             listeners: self
                 .listeners
                 .value
                 .into_iter()
-                .filter_map(RawListener::into_listener)
+                .filter_map(|listener| listener.into_listener(late))
                 .collect(),
             upstreams: self
                 .upstreams
@@ -140,7 +142,8 @@ impl Raw {
 }
 
 impl RawListener {
-    fn into_listener(self) -> Option<Listener> {
+    fn into_listener(self, late: LateArrivals) -> Option<Listener> {
+        let forward_to = self.forward_to.value;
         Some(Listener {
             name: self.name?.value,
             bind: self.bind?.value,
@@ -152,6 +155,7 @@ impl RawListener {
                 close_reason: self.websocket_close_reason.value,
                 close_order: self.close_order.value,
             },
+            forward_to: forward_to.filter(|_| late == LateArrivals::Forward),
         })
     }
 }
@@ -214,6 +218,7 @@ impl RawDrain {
             close_timeout: self.close_timeout.value,
             max_closing: self.max_closing.value,
             late_arrivals: self.late_arrivals.value,
+            sse_retry: self.sse_retry.value,
             exit_code_when_cut: self.exit_code_when_cut.value,
             exit_when_drained: self.exit_when_drained.value,
             report_file: self.report_file.value,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::schema::{Raw, RawListener, RawUpstream};
 use super::section::{Found, Origin, Reader, Section};
-use super::types::{Endpoint, ListenerName, LogFormat, Protocol, UpstreamName};
+use super::types::{Bind, Endpoint, ListenerName, LogFormat, Protocol, UpstreamName};
 use super::value::ListenUrl;
 
 /// Values that hold whatever the file says. `Default` overrides nothing.
@@ -21,7 +21,7 @@ pub struct Overrides {
     /// Replaces `health.bind`.
     pub health: Option<SocketAddr>,
     /// Replaces `admin.bind`.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Bind>,
     /// Replaces `workers`.
     pub workers: Option<NonZeroUsize>,
     /// Replaces `log.format`.
@@ -39,7 +39,7 @@ impl Overrides {
     ) {
         replace(&mut raw.drain.window, self.window, "--window");
         replace(&mut raw.health, self.health, "--health");
-        replace(&mut raw.admin, self.admin, "--admin");
+        replace(&mut raw.admin, self.admin.clone(), "--admin");
         replace(&mut raw.workers, self.workers, "--workers");
         replace(&mut raw.log_format, self.log_format, "--log-format");
         if let Some(endpoint) = &self.upstream {
@@ -118,6 +118,7 @@ fn replace_listeners(urls: &[ListenUrl], raw: &mut Raw, reader: &Reader<'_>) {
             websocket_close_code: raw.drain.websocket_close_code.inherited(),
             websocket_close_reason: raw.drain.websocket_close_reason.inherited(),
             close_order: raw.drain.close_order.inherited(),
+            forward_to: raw.drain.forward_to.inherited(),
         });
     }
     raw.listeners = Found::by_flag(listeners, FLAG);

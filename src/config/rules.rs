@@ -1,11 +1,13 @@
 //! What must hold between the values: errors, and warnings for what is legal but dangerous.
 
+mod late;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::schema::{Raw, RawDrain, RawHttp, RawListener};
 use super::section::{Found, Origin, Reader};
-use super::types::{Protocol, UpstreamName};
+use super::types::{Bind, Protocol, UpstreamName};
 use super::value::{nearest, show_duration};
 
 /// No target group of an AWS balancer waits longer for its targets.
@@ -28,6 +30,7 @@ pub(super) fn check(raw: &Raw, reader: &Reader<'_>, has_file: bool) {
     admin(raw, reader);
     window(&raw.drain, reader);
     stretches(&raw.drain, reader);
+    late::check(raw, reader);
     idle_timeout(&raw.http, "http", reader);
     for listener in &raw.listeners.value {
         idle_timeout(&listener.http, &format!("{}.http", listener.path), reader);
@@ -169,10 +172,17 @@ fn binds(raw: &Raw, reader: &Reader<'_>) {
             .as_ref()
             .map(|bind| (format!("{}.bind", listener.path), bind))
     });
-    let others = [
-        ("health.bind".to_owned(), &raw.health),
-        ("admin.bind".to_owned(), &raw.admin),
-    ];
+    let admin = match raw.admin.value {
+        Bind::Tcp(value) => Some(Found {
+            value,
+            origin: raw.admin.origin.clone(),
+        }),
+        Bind::Unix(_) => None,
+    };
+    let others = [("health.bind".to_owned(), &raw.health)];
+    let others = others
+        .into_iter()
+        .chain(admin.iter().map(|bind| ("admin.bind".to_owned(), bind)));
     let mut taken: Vec<(String, &Found<SocketAddr>)> = Vec::new();
     for (key, bind) in of_listeners.chain(others) {
         let key = match bind.origin {
@@ -201,7 +211,10 @@ fn binds(raw: &Raw, reader: &Reader<'_>) {
 /// Who reaches the control API can drain: other machines only with a token.
 fn admin(raw: &Raw, reader: &Reader<'_>) {
     let bind = &raw.admin;
-    let local = bind.value.ip().to_canonical().is_loopback();
+    let Bind::Tcp(addr) = bind.value else {
+        return;
+    };
+    let local = addr.ip().to_canonical().is_loopback();
     let token = raw.token_file.value.is_some() || !raw.token_file.is_sound();
     if !bind.is_sound() || local || token {
         return;
@@ -210,11 +223,8 @@ fn admin(raw: &Raw, reader: &Reader<'_>) {
         Origin::Flag(flag) => flag,
         _ => "admin.bind",
     };
-    let what = format!(
-        "`{}` can be reached from other machines, and who reaches it can drain",
-        bind.value
-    );
-    let port = bind.value.port();
+    let what = format!("`{addr}` can be reached from other machines, and who reaches it can drain");
+    let port = addr.port();
     let help = format!("write \"127.0.0.1:{port}\", or give admin.token_file too");
     reader.error(&bind.origin, key, what, help);
 }

@@ -12,7 +12,7 @@ use http::HeaderName;
 
 use super::section::{Found, Origin, Section};
 use super::types::{
-    CloseOrder, Endpoint, ExitWhenDrained, Forwarded, HookUrl, LateArrivals, ListenerName,
+    Bind, CloseOrder, Endpoint, ExitWhenDrained, Forwarded, HookUrl, LateArrivals, ListenerName,
     LogFormat, Protocol, Readiness, Stretch, UpstreamName,
 };
 use super::value::{self, Size};
@@ -26,7 +26,7 @@ pub(super) struct Raw {
     pub(super) drain: RawDrain,
     pub(super) max_connections: Found<Option<NonZeroUsize>>,
     pub(super) health: Found<SocketAddr>,
-    pub(super) admin: Found<SocketAddr>,
+    pub(super) admin: Found<Bind>,
     pub(super) token_file: Found<Option<PathBuf>>,
     pub(super) log_format: Found<LogFormat>,
 }
@@ -45,6 +45,7 @@ pub(super) struct RawListener {
     pub(super) websocket_close_code: Found<u16>,
     pub(super) websocket_close_reason: Found<String>,
     pub(super) close_order: Found<CloseOrder>,
+    pub(super) forward_to: Found<Option<Endpoint>>,
 }
 
 /// `[http]` and `[listener.http]`.
@@ -94,6 +95,8 @@ pub(super) struct RawDrain {
     pub(super) websocket_close_reason: Found<String>,
     pub(super) close_order: Found<CloseOrder>,
     pub(super) late_arrivals: Found<LateArrivals>,
+    pub(super) forward_to: Found<Option<Endpoint>>,
+    pub(super) sse_retry: Found<Duration>,
     pub(super) exit_code_when_cut: Found<u8>,
     pub(super) exit_when_drained: Found<ExitWhenDrained>,
     pub(super) report_file: Found<Option<PathBuf>>,
@@ -149,8 +152,8 @@ impl Raw {
             ),
             admin: admin.read(
                 "bind",
-                value::socket_address,
-                (Ipv4Addr::LOCALHOST, 9181).into(),
+                value::bind,
+                Bind::Tcp((Ipv4Addr::LOCALHOST, 9181).into()),
             ),
             token_file: admin.read("token_file", value::file, None),
             log_format: root
@@ -187,6 +190,12 @@ impl RawListener {
                 "close_order",
                 value::close_order,
                 &drain.close_order,
+                "as in [drain]",
+            ),
+            forward_to: table.read_or(
+                "forward_to",
+                value::peer,
+                &drain.forward_to,
                 "as in [drain]",
             ),
         }
@@ -323,6 +332,8 @@ impl RawDrain {
             ),
             close_order: table.read("close_order", value::close_order, CloseOrder::Auto),
             late_arrivals: table.read("late_arrivals", value::late_arrivals, LateArrivals::Refuse),
+            forward_to: table.read("forward_to", value::peer, None),
+            sse_retry: table.read("sse_retry", value::duration, secs(5)),
             exit_code_when_cut: table.read("exit_code_when_cut", value::exit_code, 3),
             exit_when_drained: table.read(
                 "exit_when_drained",

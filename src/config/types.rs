@@ -76,6 +76,8 @@ pub struct Listener {
     pub http: Http,
     /// How sessions here are asked to go.
     pub goodbye: Goodbye,
+    /// The peer that late arrivals are passed to; there is one where they are to be forwarded.
+    pub forward_to: Option<Endpoint>,
 }
 
 /// How a session is asked to go.
@@ -180,6 +182,8 @@ pub struct Drain {
     pub max_closing: NonZeroUsize,
     /// What a session that arrives after the lame duck stretch meets.
     pub late_arrivals: LateArrivals,
+    /// The longest delay that the last `retry:` of an event stream asks for; zero sends none.
+    pub sse_retry: Duration,
     /// The exit code of a drain in which sessions were cut.
     pub exit_code_when_cut: u8,
     /// When the process ends with its drain.
@@ -266,6 +270,8 @@ pub enum LateArrivals {
     Refuse,
     /// The agent, as before.
     Serve,
+    /// A peer: the listener's `forward_to`.
+    Forward,
 }
 
 /// Bounds on what the process takes on.
@@ -282,11 +288,29 @@ pub struct Health {
     pub bind: SocketAddr,
 }
 
+/// Where a socket is bound that no client comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// A unix socket of this path.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bind::Tcp(addr) => addr.fmt(f),
+            Bind::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// Where the control API answers.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    /// The address to bind; loopback, unless there is a token.
-    pub bind: SocketAddr,
+    /// Where to bind; loopback or a unix socket, unless there is a token.
+    pub bind: Bind,
     /// What a client has to know; without it, whoever reaches the address may call.
     pub token: Option<Token>,
 }

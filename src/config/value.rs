@@ -15,7 +15,9 @@ use toml::de::DeValue;
 use super::keys::Default;
 
 pub use address::ListenUrl;
-pub(super) use address::{endpoint, parse_endpoint, parse_socket_address, socket_address};
+pub(super) use address::{
+    bind, endpoint, parse_bind, parse_endpoint, parse_socket_address, peer, socket_address,
+};
 pub(super) use choice::{
     close_order, exit_when_drained, forwarded, late_arrivals, log_format, parse_word, protocol,
     readiness,

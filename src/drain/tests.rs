@@ -243,6 +243,7 @@ fn settings() -> config::Drain {
         close_timeout: secs(5),
         max_closing: std::num::NonZeroUsize::new(500).unwrap(),
         late_arrivals: LateArrivals::Refuse,
+        sse_retry: secs(5),
         exit_code_when_cut: 3,
         exit_when_drained: ExitWhenDrained::OnSignal,
         report_file: None,

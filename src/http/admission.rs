@@ -19,7 +19,7 @@ use super::client_key;
 use super::conn::Conn;
 use super::fields;
 use super::gate;
-use super::problem::{come_back_later, last_problem, reconnect_stream};
+use super::problem::{come_back_later, last_problem, too_late};
 use super::server::{Arrival, Site};
 
 /// Makes [`Admission`].
@@ -60,10 +60,11 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         let AdmissionLayer { site, conn, .. } = &self.layer;
         let opened = gate::opens(&request);
-        let state = match self.layer.judge(&request) {
+        let to = self.layer.destination(&request);
+        let state = match self.layer.judge(&request, to) {
             Some(answer) => State::Answered {
                 answer: Some(answer),
             },
@@ -72,6 +73,9 @@ where
                     client_key::note(&mut conn.key.borrow_mut(), request.headers().get(name));
                 }
                 conn.open(Kind::Http);
+                if to == Some(Destination::Peer) {
+                    request.extensions_mut().insert(Destination::Peer);
+                }
                 State::Passed {
                     future: self.inner.call(request),
                 }
@@ -86,9 +90,36 @@ where
     }
 }
 
+/// Whom a request is passed to. What goes to a peer carries it as an extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Destination {
+    /// The agent.
+    Agent,
+    /// The peer: it came too late to be served here.
+    Peer,
+}
+
 impl AdmissionLayer {
+    /// Whom a request is passed to if nothing else is wrong with it; nobody, if it comes too late.
+    fn destination(&self, request: &Request<Incoming>) -> Option<Destination> {
+        let is_new = self.arrival == Arrival::Late || fields::requested_upgrade(request).is_some();
+        if !(self.site.phase.get().refuses() && is_new) {
+            return Some(Destination::Agent);
+        }
+        match self.site.late {
+            LateArrivals::Serve => Some(Destination::Agent),
+            LateArrivals::Forward if fields::was_passed_on(request.headers()) => None,
+            LateArrivals::Forward => Some(Destination::Peer),
+            LateArrivals::Refuse => None,
+        }
+    }
+
     /// An answer of our own, or none if the request may pass.
-    fn judge(&self, request: &Request<Incoming>) -> Option<Response<ResponseBody>> {
+    fn judge(
+        &self,
+        request: &Request<Incoming>,
+        to: Option<Destination>,
+    ) -> Option<Response<ResponseBody>> {
         if let (Some(path), Some(health)) = (&self.site.settings.health_path, &self.site.health)
             && request.uri().path() == path
         {
@@ -107,15 +138,9 @@ impl AdmissionLayer {
                 "this proxy holds as many connections as it can",
             ));
         }
-        let refuses = self.site.phase.get().refuses() && self.site.late == LateArrivals::Refuse;
-        let is_new = self.arrival == Arrival::Late || fields::requested_upgrade(request).is_some();
-        if refuses && is_new {
+        if to.is_none() {
             self.refuse(Refusal::Draining);
-            return Some(if is_event_source(request) {
-                reconnect_stream()
-            } else {
-                come_back_later("this instance is being drained; another one will answer")
-            });
+            return Some(too_late(is_event_source(request), self.site.sse_retry));
         }
         None
     }
@@ -142,7 +167,7 @@ fn fault(request: &Request<Incoming>) -> Option<(StatusCode, &'static str)> {
 }
 
 /// Whether a browser's EventSource asks.
-fn is_event_source(request: &Request<Incoming>) -> bool {
+pub(super) fn is_event_source<B>(request: &Request<B>) -> bool {
     request.method() == Method::GET
         && fields::has_token(request.headers(), ACCEPT, "text/event-stream")
 }

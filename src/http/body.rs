@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -15,6 +16,7 @@ use crate::session::Outcome;
 use super::conn::Conn;
 use super::event_boundary::EventBoundary;
 use super::pool::Lease;
+use super::retry::retry;
 
 /// What is sent to a client.
 pub(super) enum ResponseBody {
@@ -31,6 +33,8 @@ pub(super) struct Passing {
     lease: Option<Lease>,
     /// Where a subscription may end early.
     ending: Ending,
+    /// What is still sent before the body ends early.
+    last_word: Option<Bytes>,
     over: bool,
 }
 
@@ -39,7 +43,11 @@ pub(super) enum Ending {
     /// Nowhere: it is part of an answer.
     Never,
     /// Behind an event.
-    AfterEvent(EventBoundary),
+    AfterEvent {
+        boundary: EventBoundary,
+        /// The longest after which the client is told to come back.
+        retry: Duration,
+    },
     /// Between any two reads: a compressed stream, of which nothing is known.
     Anywhere,
 }
@@ -61,6 +69,7 @@ impl ResponseBody {
             conn,
             lease: Some(lease),
             ending,
+            last_word: None,
             over,
         })
     }
@@ -83,10 +92,18 @@ impl Passing {
         self.complete(Outcome::Finished);
     }
 
+    /// The last word to a client of an event stream, where one may stand.
+    fn retry(&self) -> Option<Bytes> {
+        match &self.ending {
+            Ending::AfterEvent { retry: longest, .. } => retry(*longest),
+            Ending::Never | Ending::Anywhere => None,
+        }
+    }
+
     fn may_end_here(&self) -> bool {
         match &self.ending {
             Ending::Never => false,
-            Ending::AfterEvent(boundary) => boundary.at_boundary(),
+            Ending::AfterEvent { boundary, .. } => boundary.at_boundary(),
             Ending::Anywhere => true,
         }
     }
@@ -95,10 +112,15 @@ impl Passing {
         if self.over {
             return Poll::Ready(None);
         }
+        if let Some(last) = self.last_word.take() {
+            self.end_early();
+            return Poll::Ready(Some(Ok(Frame::data(last))));
+        }
         let leaving = self.conn.should_leave();
         if leaving && self.may_end_here() {
+            let last = self.retry();
             self.end_early();
-            return Poll::Ready(None);
+            return Poll::Ready(last.map(|last| Ok(Frame::data(last))));
         }
         let frame = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
@@ -111,7 +133,7 @@ impl Passing {
                 return Poll::Ready(None);
             }
         };
-        let Ending::AfterEvent(boundary) = &mut self.ending else {
+        let Ending::AfterEvent { boundary, .. } = &mut self.ending else {
             return Poll::Ready(Some(Ok(frame)));
         };
         let mut data = match frame.into_data() {
@@ -122,7 +144,10 @@ impl Passing {
             // What follows has not been promised to anybody: the client resumes behind the last
             // event that it has.
             data.truncate(end);
-            self.end_early();
+            self.last_word = self.retry();
+            if self.last_word.is_none() {
+                self.end_early();
+            }
         }
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
@@ -153,7 +178,9 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             ResponseBody::Whole(bytes) => bytes.is_none(),
-            ResponseBody::Passing(passing) => passing.over || passing.inner.is_end_stream(),
+            ResponseBody::Passing(passing) => {
+                passing.over || (passing.last_word.is_none() && passing.inner.is_end_stream())
+            }
         }
     }
 
@@ -164,7 +191,7 @@ impl Body for ResponseBody {
             }
             ResponseBody::Passing(passing) => match passing.ending {
                 Ending::Never => passing.inner.size_hint(),
-                Ending::AfterEvent(_) | Ending::Anywhere => SizeHint::default(),
+                Ending::AfterEvent { .. } | Ending::Anywhere => SizeHint::default(),
             },
         }
     }

@@ -16,6 +16,9 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// Stands on a late arrival that was passed to a peer. Who finds it there and is late itself passes
+/// it no further: two proxies that drain at once would hand it to each other for ever.
+const PASSED_ON: HeaderName = HeaderName::from_static("lameduck-passed-on");
 
 /// Takes away what belongs to the connection the message came on. What the `Connection` field
 /// names goes too, but for what frames the message or routes it.
@@ -145,6 +148,20 @@ fn append_to_list(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue)
     }
     list.extend_from_slice(value.as_bytes());
     headers.insert(name, HeaderValue::from_bytes(&list).unwrap_or(value));
+}
+
+/// Whether a peer has passed the request on already.
+pub(super) fn was_passed_on(headers: &HeaderMap) -> bool {
+    headers.contains_key(PASSED_ON)
+}
+
+/// Notes that the request goes to a peer, or takes a peer's note away.
+pub(super) fn write_passed_on(headers: &mut HeaderMap, to_peer: bool) {
+    if to_peer {
+        headers.insert(PASSED_ON, HeaderValue::from_static("1"));
+    } else {
+        headers.remove(PASSED_ON);
+    }
 }
 
 /// Adds a `Via` element with the operator's pseudonym (RFC 9110 7.6.3).

@@ -16,6 +16,7 @@ mod pool;
 mod problem;
 mod proxy;
 mod request_body;
+mod retry;
 mod server;
 mod upgrade;
 

@@ -1,12 +1,13 @@
 //! Answers of our own: short problem details (RFC 9457), and what goes with them.
 
-use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
 use super::body::ResponseBody;
+use super::retry::{retry, some_number};
 
 /// A problem details response that does not close the connection.
 pub(super) fn problem(status: StatusCode, detail: &str) -> Response<ResponseBody> {
@@ -42,11 +43,19 @@ pub(super) fn come_back_later(detail: &str) -> Response<ResponseBody> {
     response
 }
 
+/// The answer to who comes while a drain takes nobody any more; `longest` is `drain.sse_retry`.
+pub(super) fn too_late(is_event_source: bool, longest: Duration) -> Response<ResponseBody> {
+    if is_event_source {
+        reconnect_stream(longest)
+    } else {
+        come_back_later("this instance is being drained; another one will answer")
+    }
+}
+
 /// An event stream that holds one `retry:` and ends: a browser never comes back after a 503
 /// (HTML, "Server-sent events", processing model).
-pub(super) fn reconnect_stream() -> Response<ResponseBody> {
-    let retry = format!("retry: {}\n\n", 1_000 + some_number() % 4_000);
-    let mut response = Response::new(ResponseBody::whole(Bytes::from(retry)));
+fn reconnect_stream(longest: Duration) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::whole(retry(longest).unwrap_or_default()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(
@@ -55,9 +64,4 @@ pub(super) fn reconnect_stream() -> Response<ResponseBody> {
     );
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     response
-}
-
-/// A number that differs from call to call; enough to spread clients by, and no secret.
-fn some_number() -> u64 {
-    RandomState::new().hash_one(0)
 }

@@ -18,12 +18,13 @@ use tokio::time::timeout;
 
 use crate::session::{Kind, Outcome, Refusal};
 
+use super::admission::{Destination, is_event_source};
 use super::body::{Ending, Never, ResponseBody};
 use super::conn::Conn;
 use super::event_boundary::EventBoundary;
 use super::fields::{self, Origin};
 use super::pool::AgentError;
-use super::problem::{last_problem, problem};
+use super::problem::{last_problem, problem, too_late};
 use super::request_body::RequestBody;
 use super::server::Site;
 use super::upgrade;
@@ -43,8 +44,11 @@ pub(super) async fn forward(
     let upgrade = fields::requested_upgrade(&request);
     let client_side = upgrade.as_ref().map(|_| hyper::upgrade::on(&mut request));
     let subscription = request.method() == Method::GET;
+    let is_event_source = is_event_source(&request);
+    let to = request.extensions().get().copied();
+    let peer = site.peer.as_ref().filter(|_| to == Some(Destination::Peer));
 
-    let request = match prepare(&site, &origin, request, upgrade.as_ref()).await {
+    let request = match prepare(&site, &origin, request, upgrade.as_ref(), peer.is_some()).await {
         Ok(request) => request,
         Err(detail) => {
             site.ledger.refused(site.listener, Refusal::BadRequest);
@@ -57,8 +61,15 @@ pub(super) async fn forward(
         copy.as_ref()
             .map(|head| head_of(head, RequestBody::empty()))
     };
-    let (mut response, lease) = match site.agent.send(request, again).await {
+    let agent = peer.unwrap_or(&site.agent);
+    let (mut response, lease) = match agent.send(request, again).await {
         Ok(answer) => answer,
+        Err(AgentError::Dial(e)) if peer.is_some() => {
+            tracing::debug!(client.addr = %conn.client, error = %e, "no peer");
+            site.ledger.refused(site.listener, Refusal::Draining);
+            conn.complete(Outcome::Failed);
+            return Ok(too_late(is_event_source, site.sse_retry));
+        }
         Err(e) => return Ok(refusal(&site, &conn, &e)),
     };
 
@@ -91,7 +102,10 @@ pub(super) async fn forward(
             conn.resumable.set(resumable);
             match (resumable, headers.contains_key(CONTENT_ENCODING)) {
                 (false, _) => Ending::Never,
-                (true, false) => Ending::AfterEvent(EventBoundary::new()),
+                (true, false) => Ending::AfterEvent {
+                    boundary: EventBoundary::new(),
+                    retry: site.sse_retry,
+                },
                 (true, true) => Ending::Anywhere,
             }
         }
@@ -102,12 +116,13 @@ pub(super) async fn forward(
     Ok(response.map(|body| ResponseBody::passing(body, conn, lease, ending)))
 }
 
-/// Makes of a client's request the one that the agent gets.
+/// Makes of a client's request the one that the agent gets, or the peer.
 async fn prepare(
     site: &Site,
     origin: &Origin,
     request: Request<Incoming>,
     upgrade: Option<&HeaderValue>,
+    to_peer: bool,
 ) -> Result<Request<RequestBody>, &'static str> {
     let (mut parts, mut body) = request.into_parts();
     let trailers = fields::takes_trailers(&parts.headers);
@@ -133,6 +148,7 @@ async fn prepare(
     parts.extensions.clear();
     fields::write_origin(&mut parts.headers, origin, site.settings.forwarded);
     fields::write_via(&mut parts.headers, site.settings.via.as_deref());
+    fields::write_passed_on(&mut parts.headers, to_peer);
 
     let expects = parts.headers.contains_key(EXPECT);
     let is_chunked = !body.is_end_stream() && !parts.headers.contains_key(CONTENT_LENGTH);

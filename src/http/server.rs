@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -41,10 +42,14 @@ pub struct Site {
     pub settings: config::Http,
     /// What late arrivals meet.
     pub late: LateArrivals,
+    /// The longest after which a subscription that a drain ends is taken up again.
+    pub sse_retry: Duration,
     /// How upgraded sessions are asked to go.
     pub goodbye: Rc<config::Goodbye>,
     /// The agent behind it.
     pub agent: Rc<Agent>,
+    /// The peer that late arrivals are passed to, where they are to be forwarded.
+    pub peer: Option<Rc<Agent>>,
     /// Where upgraded sessions go on.
     pub pump: Pump,
     /// The worker's connections.

@@ -43,6 +43,18 @@ pub enum AcceptError {
     Passing(io::Error),
 }
 
+impl AcceptError {
+    /// What an error of the system means.
+    pub(super) fn of(errno: Errno) -> AcceptError {
+        match errno {
+            Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => {
+                AcceptError::Exhausted(errno.into())
+            }
+            _ => AcceptError::Passing(errno.into()),
+        }
+    }
+}
+
 /// A listening socket, watched by the runtime it was made on.
 #[derive(Debug)]
 pub struct Listening(WatchedListener);
@@ -85,10 +97,7 @@ impl Listening {
                 }
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => return None,
-                Err(e @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
-                    Err(AcceptError::Exhausted(e.into()))
-                }
-                Err(e) => Err(AcceptError::Passing(e.into())),
+                Err(e) => Err(AcceptError::of(e)),
             });
         }
     }

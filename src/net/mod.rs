@@ -7,9 +7,11 @@ mod descriptors;
 mod dial;
 pub mod sockinfo;
 mod tasks;
+mod unix;
 pub mod watch;
 
 pub use accept::{AcceptError, Listening, bind};
 pub use descriptors::{Descriptors, RESERVED};
 pub use dial::{DialError, Dialer, Endpoints};
 pub use tasks::Tasks;
+pub use unix::{UnixBound, UnixListening};

@@ -182,7 +182,10 @@ impl Proxy {
                 ("listening", "lines") => proxy.lines = addr(),
                 ("listening", _) => proxy.web = addr(),
                 ("health listening", _) => proxy.health = addr(),
-                ("admin listening", _) => proxy.admin = addr(),
+                // A unix socket has no address.
+                ("admin listening", _) => {
+                    proxy.admin = text("addr").parse().unwrap_or(nowhere);
+                }
                 ("phase", _) if text("phase") == "serving" => return proxy,
                 _ => {}
             }

@@ -1,8 +1,8 @@
 //! Requests that must have no effect.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
-use crate::harness::{Proxy, QUICK, ask, lameduck, raw};
+use crate::harness::{PATIENCE, Proxy, QUICK, ask, eventually, lameduck, raw};
 
 /// Checks that nothing has come of what was asked.
 fn untouched(proxy: &Proxy, after: &str) {
@@ -230,6 +230,55 @@ fn without_the_token_nothing_is_done() {
     let granted = lameduck(&["status", "--admin", &url, "--token-file", path, "--json"]);
     let granted = { granted }.output().expect("run");
     assert!(granted.status.success(), "{granted:?}");
+}
+
+#[test]
+fn more_calls_than_are_taken_have_no_effect() {
+    let proxy = Proxy::start(QUICK);
+    let own = proxy.admin;
+    let mut stream = std::net::TcpStream::connect(own).expect("served");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    let body = r#"{"ttl":"1h","reason":"a"}"#;
+    let length = body.len();
+    let hold = |fields: &str| {
+        format!(
+            "POST /v1/holds HTTP/1.1\r\nHost: {own}\r\n{fields}Content-Length: {length}\r\n\r\n{body}"
+        )
+    };
+    let flood = hold("").repeat(1500) + &hold("Connection: close\r\n");
+    let mut sending = stream.try_clone().expect("a socket");
+    let sender = std::thread::spawn(move || sending.write_all(flood.as_bytes()));
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).expect("every answer");
+    sender.join().expect("sent").expect("taken");
+    let granted = answers.matches("HTTP/1.1 201 Created\r\n").count();
+    let refused: Vec<_> = answers
+        .split("HTTP/1.1 ")
+        .filter(|answer| answer.starts_with("429 "))
+        .collect();
+    assert_eq!(granted + refused.len(), 1501);
+    assert!(granted >= 200, "{granted}");
+    for refused in &refused {
+        let (head, body) = refused.split_once("\r\n\r\n").expect("a head");
+        let head = head.to_lowercase();
+        assert!(head.contains("retry-after: 1"), "{head}");
+        assert!(
+            head.contains("content-type: application/problem+json"),
+            "{head}"
+        );
+        assert!(body.contains("100 a second"), "{body}");
+    }
+    assert!(!refused.is_empty(), "{granted} were granted");
+    // Health, on the same thread, is asked as often as anybody likes.
+    for _ in 0..250 {
+        let said = ask(proxy.health, "GET", "/livez", "Host: a\r\n", "");
+        assert_eq!(said.status, 200, "{said:?}");
+    }
+    let holds = eventually("it takes calls again", || {
+        let said = proxy.call("GET", "/v1/status", "");
+        (said.status == 200).then(|| said.json()["holds_open"].clone())
+    });
+    assert_eq!(holds, granted, "what was refused has no effect");
 }
 
 #[test]

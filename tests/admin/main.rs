@@ -6,3 +6,4 @@ mod drains;
 mod harness;
 mod hostile;
 mod parts;
+mod unix;

@@ -28,6 +28,8 @@ async fn a_subscription_ends_after_a_whole_event() {
     let record = within(20, "the end of the stream", reading).await.unwrap();
     assert_eq!(record.faults, Vec::<String>::new());
     assert!(record.events > 0);
+    let retry = record.retry.expect("a word of when to come back");
+    assert!((1000..=5000).contains(&retry), "{retry}");
     let exit = proxy.exit_within(10).await;
     assert_eq!(exit.code, Some(0));
     assert_eq!(proxy.report()["kinds"]["sse"]["outcomes"]["closed"], 1);
@@ -83,11 +85,55 @@ async fn a_subscription_is_not_ended_inside_an_event() {
     let (rest, _) = within(20, "the end", client.rest()).await;
     let rest = String::from_utf8_lossy(&rest);
     assert!(rest.starts_with("2\r\n\n\n\r\n"), "{rest:?}");
+    // A chunk of its own, with nothing but when to come back (in four digits).
+    let last = rest.strip_prefix("2\r\n\n\n\r\nD\r\nretry: ");
+    let last = last.and_then(|last| last.strip_suffix("\n\n\r\n0\r\n\r\n"));
+    let delay: u64 = last.and_then(|delay| delay.parse().ok()).expect(&rest);
+    assert!((1000..=5000).contains(&delay), "{rest:?}");
     assert!(
         rest.ends_with("0\r\n\r\n"),
         "the body has its end: {rest:?}"
     );
     assert_eq!(proxy.exit_within(10).await.code, Some(0));
+}
+
+/// What a subscriber hears from the drain on who has had one event, and stands behind it.
+async fn heard_at_a_boundary(sse_retry: &str) -> String {
+    let (agent, mut wires) = streaming();
+    let proxy = Proxy::http(agent.addr)
+        .window("8s")
+        .brief_lame_duck()
+        .drain("sse_retry", sse_retry)
+        .start()
+        .await;
+    let mut client = Wire::connect(proxy.addr("web")).await.unwrap();
+    client.send(request("GET", "/", &[], b"")).await.unwrap();
+    let mut agent_side = within(10, "the request", wires.recv()).await.unwrap();
+    agent_side.send("9\r\ndata: a\n\n\r\n").await.unwrap();
+    within(10, "the event", client.until(b"data: a\n\n\r\n"))
+        .await
+        .unwrap();
+    proxy.terminate();
+    let (rest, _) = within(20, "the end", client.rest()).await;
+    assert_eq!(proxy.exit_within(10).await.code, Some(0));
+    assert_eq!(proxy.report()["kinds"]["sse"]["outcomes"]["closed"], 1);
+    String::from_utf8(rest).unwrap()
+}
+
+#[tokio::test]
+async fn a_silent_subscription_is_told_when_to_come_back() {
+    let heard = heard_at_a_boundary("\"50s\"").await;
+    let delay = heard
+        .strip_prefix("E\r\nretry: ")
+        .and_then(|delay| delay.strip_suffix("\n\n\r\n0\r\n\r\n"))
+        .expect(&heard);
+    let delay: u64 = delay.parse().expect("milliseconds");
+    assert!((10_000..=50_000).contains(&delay), "{delay}");
+}
+
+#[tokio::test]
+async fn without_sse_retry_clients_keep_their_own() {
+    assert_eq!(heard_at_a_boundary("\"0s\"").await, "0\r\n\r\n");
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ mod alerts;
 mod drain_ends_early;
 mod drain_events;
 mod drain_far;
+mod drain_forwards;
 mod drain_hooks;
 mod drain_hostile;
 mod drain_mixed;

@@ -11,25 +11,33 @@ use http::uri::Authority;
 use http::{HeaderMap, StatusCode, Version};
 use subtle::ConstantTimeEq as _;
 
-use crate::config::Token;
+use crate::config::{Bind, Token};
 
 use super::problem::Problem;
 
 /// What a port is that is not written.
 const DEFAULT_PORT: u16 = 80;
 
-/// Lets a request pass that came to `local`, of a socket that is bound to `bound`.
+/// Lets a request pass that came to `local`, of a socket that is bound to `bound`. No web page leads
+/// to a unix socket: it is called `localhost`, and has no `Origin`.
 ///
 /// # Errors
 /// 400 without a `Host`, 421 for one that is not ours (RFC 9110, section 15.5.20), 403 for an
 /// `Origin` that is not ours, 401 without the token.
 pub(super) fn check(
     request: &Parts,
-    bound: SocketAddr,
-    local: SocketAddr,
+    bound: &Bind,
+    local: Option<SocketAddr>,
     token: Option<&Token>,
 ) -> Result<(), Problem> {
-    let ours = |authority: &str| is_ours(authority, bound, local);
+    let tcp = match (bound, local) {
+        (Bind::Tcp(bound), Some(local)) => Some((*bound, local)),
+        _ => None,
+    };
+    let ours = |authority: &str| match tcp {
+        Some((bound, local)) => is_ours(authority, bound, local),
+        None => authority.eq_ignore_ascii_case("localhost"),
+    };
     let mut hosts = request.headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(_), Some(_)) => return Err(Problem::bad_request("there are two Host fields").last()),
@@ -45,7 +53,7 @@ pub(super) fn check(
     }
     for origin in request.headers.get_all(ORIGIN) {
         let authority = origin.to_str().ok().and_then(|o| o.strip_prefix("http://"));
-        if !authority.is_some_and(ours) {
+        if tcp.is_none() || !authority.is_some_and(ours) {
             let detail = "requests from other web pages are not taken";
             return Err(Problem::new(StatusCode::FORBIDDEN, detail).last());
         }
@@ -56,8 +64,11 @@ pub(super) fn check(
     }
 }
 
-fn misdirected(bound: SocketAddr) -> Problem {
-    let detail = format!("the Host is not the address of this API, {bound}");
+fn misdirected(bound: &Bind) -> Problem {
+    let detail = match bound {
+        Bind::Tcp(bound) => format!("the Host is not the address of this API, {bound}"),
+        Bind::Unix(_) => "the Host of a unix socket is localhost".to_owned(),
+    };
     Problem::new(StatusCode::MISDIRECTED_REQUEST, detail).last()
 }
 

@@ -10,13 +10,14 @@ mod guard;
 mod holds;
 mod part;
 mod problem;
+mod rate;
 mod report;
 mod routes;
 mod sessions;
 mod status;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -32,6 +33,7 @@ use crate::session::{Holds, Ledgers, PhaseView, Workers};
 use super::server::Answers;
 
 pub use holds::HoldView;
+pub use rate::Bucket;
 pub use sessions::{SessionPage, SessionView, Sort, Ways};
 pub use status::{PartStatus, Status};
 
@@ -40,8 +42,8 @@ pub use status::{PartStatus, Status};
 pub struct Control {
     /// `[admin]`.
     pub settings: config::Admin,
-    /// The address that is bound, with its real port.
-    pub bound: SocketAddr,
+    /// Where it is bound, with the real port.
+    pub bound: config::Bind,
     /// `[drain]`, for the exit code and the time that a session is given.
     pub drain: config::Drain,
     /// The way to the drain.
@@ -64,6 +66,8 @@ pub struct Control {
     pub stop: CancellationToken,
     /// How many event streams there may still be.
     pub streams: Arc<Semaphore>,
+    /// How many calls there may still be.
+    pub calls: Arc<Mutex<Bucket>>,
 }
 
 /// Event streams at once; they last, and must not take the connections of everybody else.
@@ -76,7 +80,11 @@ impl Answers for Control {
 
     const PATIENCE: Duration = Duration::from_secs(15);
 
-    async fn answer(&self, request: Request<Incoming>, local: SocketAddr) -> Response<body::Body> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        local: Option<SocketAddr>,
+    ) -> Response<body::Body> {
         match self.route(request, local).await {
             Ok(response) => response,
             Err(problem) => problem.into_response(),

@@ -1,7 +1,7 @@
 //! What is answered when a call is not granted: problem details (RFC 9457).
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use super::body::{self, Body};
@@ -49,6 +49,14 @@ impl Problem {
         let detail = format!("this path takes {allowed}");
         let mut problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail);
         problem.header = Some((ALLOW, HeaderValue::from_static(allowed)));
+        problem
+    }
+
+    /// 429 (RFC 6585, section 4). After a second there are calls again.
+    pub(super) fn too_many() -> Problem {
+        let detail = "more calls than this API takes: 100 a second, and 200 at once";
+        let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
+        problem.header = Some((RETRY_AFTER, HeaderValue::from_static("1")));
         problem
     }
 

@@ -1,12 +1,13 @@
 //! Which call is answered by what.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Either;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use crate::drain::{Answer, Refused, Request as Wish, Trigger};
 
@@ -60,10 +61,16 @@ impl Control {
     pub(super) async fn route(
         &self,
         request: Request<Incoming>,
-        local: SocketAddr,
+        local: Option<SocketAddr>,
     ) -> Result<Response<Body>, Problem> {
         let (parts, body) = request.into_parts();
-        guard::check(&parts, self.bound, local, self.settings.token.as_ref())?;
+        guard::check(&parts, &self.bound, local, self.settings.token.as_ref())?;
+        // After the guard: who may not call uses up no calls of those who may.
+        if !self.takes_another() {
+            // Read all the same, so that the connection is good for the next.
+            let _ = Fields::read(body).await;
+            return Err(Problem::too_many());
+        }
         let path = Path::of(parts.uri.path()).ok_or_else(|| {
             Problem::not_found("there are status, drain, sessions, holds and events under /v1/")
         })?;
@@ -96,6 +103,11 @@ impl Control {
         let no_store = HeaderValue::from_static("no-store");
         response.headers_mut().insert(CACHE_CONTROL, no_store);
         Ok(response)
+    }
+
+    fn takes_another(&self) -> bool {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.take(Instant::now())
     }
 
     async fn start_drain(&self, mut fields: Fields) -> Result<Response<Body>, Problem> {

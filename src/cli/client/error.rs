@@ -4,7 +4,7 @@ use std::io;
 
 use http::StatusCode;
 
-use super::wire::Broken;
+use super::wire::{Address, Broken};
 
 /// Why a command could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -14,10 +14,10 @@ pub(crate) enum Error {
     Usage { what: String, help: String },
     /// Nobody answers, or not as HTTP.
     #[error(
-        "no proxy answers at {authority}: {broken} (help: is it running, and is this its [admin] \
+        "no proxy answers at {address}: {broken} (help: is it running, and is this its [admin] \
          bind; --admin or LAMEDUCK_ADMIN names another)"
     )]
-    Unreachable { authority: String, broken: Broken },
+    Unreachable { address: Address, broken: Broken },
     /// The proxy says no.
     #[error("the proxy refuses: {}", .detail.as_deref().unwrap_or(.status.as_str()))]
     Refused {
@@ -40,10 +40,10 @@ pub(crate) enum Error {
 
 impl Error {
     /// The same, with the address in it.
-    pub(super) fn at(self, authority: &str) -> Error {
+    pub(super) fn at(self, address: &Address) -> Error {
         match self {
             Error::Broken(broken) => Error::Unreachable {
-                authority: authority.to_owned(),
+                address: address.clone(),
                 broken,
             },
             other => other,

@@ -20,6 +20,7 @@ pub(super) use error::Error;
 pub(super) use events::{Event, Events};
 pub(super) use report::Report;
 pub(super) use target::Target;
+use wire::Address;
 
 /// The longest that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -27,8 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Speaks to one proxy.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    /// `host:port`, for the connection and for `Host`.
-    authority: String,
+    address: Address,
     host: HeaderValue,
     bearer: Option<HeaderValue>,
 }
@@ -64,7 +64,7 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<Answer, Error> {
         let asked = async {
-            let mut wire = wire::open(&self.authority).await?;
+            let mut wire = wire::open(&self.address).await?;
             let response = wire.send(self.request(method, path, body)?).await?;
             let (head, body) = response.into_parts();
             let body = wire.drive(body.collect()).await?.to_bytes();
@@ -73,13 +73,13 @@ impl Client {
         let answer = timeout(PATIENCE, asked).await;
         answer
             .unwrap_or(Err(wire::Broken::Slow(PATIENCE).into()))
-            .map_err(|error| error.at(&self.authority))
+            .map_err(|error| error.at(&self.address))
     }
 
     /// Opens the stream of events.
     pub(super) async fn events(&self) -> Result<Events, Error> {
         let asked = async {
-            let mut wire = wire::open(&self.authority).await?;
+            let mut wire = wire::open(&self.address).await?;
             let request = self.request(Method::GET, "/v1/events", None)?;
             let response = wire.send(request).await?;
             if response.status() == StatusCode::OK {
@@ -95,7 +95,7 @@ impl Client {
         let opened = timeout(PATIENCE, asked).await;
         opened
             .unwrap_or(Err(wire::Broken::Slow(PATIENCE).into()))
-            .map_err(|error| error.at(&self.authority))
+            .map_err(|error| error.at(&self.address))
     }
 
     fn request(

@@ -6,25 +6,45 @@ use clap::Args;
 use http::HeaderValue;
 use http::uri::{Authority, Uri};
 
+use super::wire::Address;
 use super::{Client, Error};
-use crate::config::{Token, Wrong};
+use crate::config::{Bind, Token, Wrong, flag};
 
 /// Which proxy, and what it wants to know.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Target {
-    /// The control API of the proxy; ADDRESS:PORT alone will do
+    /// The control API of the proxy; ADDRESS:PORT alone will do, and unix:/PATH for a unix socket
     #[arg(
         long,
         value_name = "URL",
         env = "LAMEDUCK_ADMIN",
         default_value = "http://127.0.0.1:9181",
-        value_parser = authority
+        value_parser = admin
     )]
-    admin: Authority,
+    admin: Admin,
 
     /// The file with the token of the control API, where it wants one
     #[arg(long, value_name = "FILE", env = "LAMEDUCK_TOKEN_FILE")]
     token_file: Option<PathBuf>,
+}
+
+/// Where a control API answers.
+#[derive(Clone, Debug, PartialEq)]
+enum Admin {
+    At(Authority),
+    Unix(PathBuf),
+}
+
+/// The address in a URL, or the path of a unix socket.
+fn admin(text: &str) -> Result<Admin, String> {
+    if text.starts_with("unix:") {
+        return match flag::admin(text) {
+            Ok(Bind::Unix(path)) => Ok(Admin::Unix(path)),
+            Ok(Bind::Tcp(_)) => Err("write it as unix:/PATH".to_owned()),
+            Err(wrong) => Err(wrong.to_string()),
+        };
+    }
+    authority(text).map(Admin::At)
 }
 
 /// The address in a URL; the proxy's own environment may hold it without a scheme.
@@ -65,11 +85,17 @@ impl Target {
                 Some(value)
             }
         };
-        let host = HeaderValue::from_str(self.admin.as_str());
-        let port = self.admin.port_u16().unwrap_or(80);
+        let (host, address) = match &self.admin {
+            Admin::At(authority) => {
+                let port = authority.port_u16().unwrap_or(80);
+                let address = format!("{}:{port}", authority.host());
+                (authority.as_str(), Address::Tcp(address))
+            }
+            Admin::Unix(path) => ("localhost", Address::Unix(path.clone())),
+        };
         Ok(Client {
-            authority: format!("{}:{port}", self.admin.host()),
-            host: host.map_err(|error| Error::Strange(error.to_string()))?,
+            address,
+            host: HeaderValue::from_str(host).map_err(|error| Error::Strange(error.to_string()))?,
             bearer,
         })
     }
@@ -99,6 +125,11 @@ mod tests {
             "a@b:1",
         ] {
             authority(text).expect_err(text);
+        }
+        let unix = Admin::Unix("/run/x".into());
+        assert_eq!(admin("unix:/run/x"), Ok(unix));
+        for text in ["unix:run/x", "unix:", "http://unix:/run/x"] {
+            admin(text).expect_err(text);
         }
     }
 }

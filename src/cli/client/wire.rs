@@ -1,7 +1,9 @@
 //! One connection to the control API.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -11,7 +13,8 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 /// The longest that connecting may take.
@@ -28,6 +31,24 @@ pub(crate) enum Broken {
     Http(#[from] hyper::Error),
 }
 
+/// Where a proxy is reached.
+#[derive(Clone, Debug)]
+pub(crate) enum Address {
+    /// `host:port`.
+    Tcp(String),
+    /// The path of a unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(authority) => f.write_str(authority),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// A connection, which moves while something is awaited on it.
 pub(super) struct Wire {
     sender: SendRequest<Full<Bytes>>,
@@ -35,12 +56,24 @@ pub(super) struct Wire {
     connection: Pin<Box<dyn Future<Output = Infallible>>>,
 }
 
-/// Connects to `host:port`.
-pub(super) async fn open(authority: &str) -> Result<Wire, Broken> {
-    let socket = match timeout(PATIENCE, TcpStream::connect(authority)).await {
-        Ok(connected) => connected.map_err(Broken::Connect)?,
-        Err(_) => return Err(Broken::Slow(PATIENCE)),
-    };
+/// Connects.
+pub(super) async fn open(address: &Address) -> Result<Wire, Broken> {
+    match address {
+        Address::Tcp(authority) => shake_hands(soon(TcpStream::connect(authority)).await?).await,
+        Address::Unix(path) => shake_hands(soon(UnixStream::connect(path)).await?).await,
+    }
+}
+
+async fn soon<T>(connect: impl Future<Output = io::Result<T>>) -> Result<T, Broken> {
+    match timeout(PATIENCE, connect).await {
+        Ok(connected) => connected.map_err(Broken::Connect),
+        Err(_) => Err(Broken::Slow(PATIENCE)),
+    }
+}
+
+async fn shake_hands(
+    socket: impl AsyncRead + AsyncWrite + Unpin + 'static,
+) -> Result<Wire, Broken> {
     let (sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
     let connection = async {
         let _ = connection.await;

@@ -9,14 +9,15 @@ use std::time::Duration;
 use super::{Error, loopback};
 use crate::app::{self, App};
 use crate::config::{
-    Admin, CloseOrder, Config, Drain, Endpoint, ExitWhenDrained, Forwarded, Goodbye, Health, Hooks,
-    Http, LateArrivals, Limits, Listener, ListenerName, Log, LogFormat, Protocol, Readiness,
+    Admin, Bind, CloseOrder, Config, Drain, Endpoint, ExitWhenDrained, Forwarded, Goodbye, Health,
+    Hooks, Http, LateArrivals, Limits, Listener, ListenerName, Log, LogFormat, Protocol, Readiness,
     Stretch, Upstream, UpstreamName,
 };
 use crate::drain::{Control, Request, Trigger};
 
-/// Enough to show that sessions live on several.
+/// More than there are.
 const CLOSING: NonZeroUsize = NonZeroUsize::new(500).expect("not zero");
+/// Enough to show that sessions live on several.
 const WORKERS: NonZeroUsize = NonZeroUsize::new(2).expect("two is not zero");
 
 /// The running proxy.
@@ -137,6 +138,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
             close_reason: "the demo".to_owned(),
             close_order: CloseOrder::Auto,
         },
+        forward_to: None,
     };
     let upstream = |name: &str, agent: SocketAddr| Upstream {
         name: UpstreamName(name.into()),
@@ -163,6 +165,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
             close_timeout: Duration::from_secs(5),
             max_closing: CLOSING,
             late_arrivals: LateArrivals::Refuse,
+            sse_retry: Duration::from_secs(5),
             exit_code_when_cut: 3,
             exit_when_drained: ExitWhenDrained::OnSignal,
             report_file: None,
@@ -171,7 +174,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
         limits: Limits::default(),
         health: Health { bind: loopback(0) },
         admin: Admin {
-            bind: loopback(0),
+            bind: Bind::Tcp(loopback(0)),
             token: None,
         },
         log: Log {

@@ -225,6 +225,26 @@ fn values_that_do_not_fit_each_other_are_told_at_the_one_to_change() {
             "x.toml:9:8: error: admin.bind: `127.0.0.1:9180` is taken: health.bind is \
              `0.0.0.0:9180`",
         ),
+        (
+            "[drain]\nlate_arrivals = \"forward\"\n".to_owned(),
+            "x.toml:9:17: error: drain.late_arrivals: `forward` needs a peer, and listener `chat` \
+             has none",
+        ),
+        (
+            "[drain]\nlate_arrivals = \"forward\"\nforward_to = \"127.0.0.1:8080\"\n".to_owned(),
+            "x.toml:10:14: error: drain.forward_to: `127.0.0.1:8080` is this proxy itself: \
+             listener[0].bind is `0.0.0.0:8080`",
+        ),
+        (
+            second("name = \"b\"\nbind = \"10.0.0.1:1\"\nforward_to = \"10.0.0.1:1\"\n")
+                + "[drain]\nlate_arrivals = \"forward\"\nforward_to = \"10.0.0.7:8080\"\n",
+            "x.toml:13:14: error: listener[1].forward_to: `10.0.0.1:1` is this proxy itself: \
+             listener[1].bind is `10.0.0.1:1`",
+        ),
+        (
+            "[drain]\nlate_arrivals = \"forward\"\nforward_to = \"10.0.0.7\"\n".to_owned(),
+            "x.toml:10:14: error: drain.forward_to: `10.0.0.7` is not the address of a peer",
+        ),
     ] {
         assert_eq!(told(&with(&tables)), [told_as]);
     }
@@ -303,7 +323,7 @@ proptest! {
 
 #[test]
 fn the_control_api_leaves_loopback_only_with_a_token() {
-    for bind in ["127.0.0.1:9181", "[::1]:0", "127.1.2.3:1"] {
+    for bind in ["127.0.0.1:9181", "[::1]:0", "127.1.2.3:1", "unix:/run/x"] {
         file(&with(&format!("[admin]\nbind = \"{bind}\"\n"))).expect(bind);
     }
     let wide = "[admin]\nbind = \"0.0.0.0:9181\"\n";

@@ -89,6 +89,31 @@ fn a_listener_has_its_own_over_the_general() {
 }
 
 #[test]
+fn each_listener_may_have_a_peer_of_its_own() {
+    let text = with("[drain]\nlate_arrivals = \"forward\"\nforward_to = \"peer:8080\"\n")
+        + "[[listener]]\nname = \"b\"\nbind = \"[::]:1\"\nprotocol = \"tcp\"\n\
+           upstream = \"agent\"\nforward_to = \"peer:1\"\n";
+    let peers = |text: &str| {
+        let Loaded { config, warnings } = file(text).expect("legal");
+        assert!(
+            warnings
+                .iter()
+                .all(|warning| warning.key.ends_with("forward_to"))
+        );
+        let peers = config
+            .listeners
+            .into_iter()
+            .map(|listener| listener.forward_to);
+        peers
+            .flatten()
+            .map(|peer| peer.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(peers(&text), ["peer:8080", "peer:1"]);
+    assert_eq!(peers(&text.replace("\"forward\"", "\"serve\"")), [""; 0]);
+}
+
+#[test]
 fn upstreams_keep_the_order_of_the_file() {
     let text = LEAST
         .replace("\"agent\"\n", "\"zoo\"\n")

@@ -111,7 +111,7 @@ fn flags_go_over_the_file() {
     assert_eq!(config.upstreams[0].endpoints[0].to_string(), "agent:1");
     assert_eq!(config.drain.window, Duration::from_secs(30));
     assert_eq!(config.health.bind.port(), 2);
-    assert_eq!(config.admin.bind.port(), 3);
+    assert_eq!(config.admin.bind.to_string(), "127.0.0.1:3");
     assert_eq!(config.workers.get(), 7);
     assert_eq!(config.log.format, crate::config::LogFormat::Json);
 }

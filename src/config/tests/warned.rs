@@ -42,6 +42,11 @@ fn each_danger_has_its_warning() {
              listener",
         ),
         (
+            "[drain]\nforward_to = \"10.0.0.7:8080\"\n".to_owned(),
+            "x.toml:9:14: warning: drain.forward_to: means nothing unless late arrivals are \
+             forwarded",
+        ),
+        (
             format!("{tcp}[listener.http]\n"),
             "x.toml:13:1: warning: listener[1].http: means nothing on a tcp listener",
         ),

@@ -7,16 +7,43 @@ use toml::de::DeValue;
 
 use super::choice::parse_word;
 use super::{Show, Wrong, string};
-use crate::config::types::{Endpoint, Protocol};
+use crate::config::keys::Default;
+use crate::config::types::{Bind, Endpoint, Protocol};
+
+/// What a unix socket's path follows.
+const UNIX: &str = "unix:";
+
+/// The longest path of a unix socket: `sun_path` of Linux without its end.
+const LONGEST_PATH: usize = 107;
+
+/// Where to bind what may be a unix socket, from the text of a flag.
+pub(in crate::config) fn parse_bind(text: &str) -> Result<Bind, Wrong> {
+    let Some(path) = text.strip_prefix(UNIX) else {
+        return parse_socket_address(text).map(Bind::Tcp);
+    };
+    let wrong = |why: &str| {
+        let help = "write an absolute path, such as \"unix:/run/lameduck/admin.sock\"";
+        Err(Wrong::new(format!("`{text}` {why}"), help))
+    };
+    if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
+        return wrong("is not the path of a unix socket");
+    }
+    if path.len() > LONGEST_PATH {
+        return wrong(&format!(
+            "is longer than the {LONGEST_PATH} bytes of a unix socket's path"
+        ));
+    }
+    Ok(Bind::Unix(path.into()))
+}
 
 /// An address to bind, from the text of a flag.
 pub(in crate::config) fn parse_socket_address(text: &str) -> Result<SocketAddr, Wrong> {
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
-    if text.starts_with("unix:") {
+    if text.starts_with(UNIX) {
         return Err(Wrong::new(
-            format!("this version does not have unix sockets yet: `{text}`"),
+            format!("only admin.bind may be a unix socket: `{text}`"),
             "write an address and a port, such as \"127.0.0.1:9181\"",
         ));
     }
@@ -41,10 +68,14 @@ pub(in crate::config) fn parse_socket_address(text: &str) -> Result<SocketAddr, 
 
 /// Where an agent listens, from the text of a flag.
 pub(in crate::config) fn parse_endpoint(text: &str) -> Result<Endpoint, Wrong> {
+    endpoint_of("an agent", text)
+}
+
+fn endpoint_of(whom: &str, text: &str) -> Result<Endpoint, Wrong> {
     const EXAMPLE: &str = "write host:port, such as \"127.0.0.1:9000\"";
-    let wrong = |help: String| Wrong::new(format!("`{text}` is not the address of an agent"), help);
-    if text.starts_with("unix:") {
-        let what = format!("this version does not have unix sockets yet: `{text}`");
+    let wrong = |help: String| Wrong::new(format!("`{text}` is not the address of {whom}"), help);
+    if text.starts_with(UNIX) {
+        let what = format!("only admin.bind may be a unix socket: `{text}`");
         return Err(Wrong::new(what, EXAMPLE));
     }
     if let Some((_, rest)) = text.split_once("://") {
@@ -56,7 +87,7 @@ pub(in crate::config) fn parse_endpoint(text: &str) -> Result<Endpoint, Wrong> {
     }
     match split_endpoint(text) {
         Some((_, 0)) => Err(wrong(
-            "write the port that the agent listens on, not 0".to_owned(),
+            "write the port that is listened on, not 0".to_owned(),
         )),
         Some(_) => Ok(Endpoint(text.into())),
         None => Err(wrong(match text.parse::<Ipv6Addr>() {
@@ -100,9 +131,23 @@ pub(in crate::config) fn socket_address(value: &DeValue<'_>) -> Result<SocketAdd
     parse_socket_address(string(value, "an address", "such as \"0.0.0.0:8080\"")?)
 }
 
+/// Where to bind what may be a unix socket.
+pub(in crate::config) fn bind(value: &DeValue<'_>) -> Result<Bind, Wrong> {
+    match value {
+        DeValue::String(text) => parse_bind(text),
+        other => socket_address(other).map(Bind::Tcp),
+    }
+}
+
 /// Where an agent listens.
 pub(in crate::config) fn endpoint(value: &DeValue<'_>) -> Result<Endpoint, Wrong> {
     parse_endpoint(string(value, "host:port", "such as \"127.0.0.1:9000\"")?)
+}
+
+/// Where a peer listens, if there is one.
+pub(in crate::config) fn peer(value: &DeValue<'_>) -> Result<Option<Endpoint>, Wrong> {
+    let text = string(value, "host:port", "such as \"10.0.0.7:8080\"")?;
+    endpoint_of("a peer", text).map(Some)
 }
 
 /// A listener in one word, as `--listen` takes it: `http://0.0.0.0:8080`.
@@ -146,6 +191,26 @@ impl FromStr for ListenUrl {
     }
 }
 
+impl Show for Bind {
+    fn show(&self) -> String {
+        format!("\"{self}\"")
+    }
+}
+
+impl Show for Option<Endpoint> {
+    fn show(&self) -> String {
+        let shown = self.as_ref().map(|endpoint| format!("\"{endpoint}\""));
+        shown.unwrap_or_default()
+    }
+
+    fn as_default(&self) -> Default {
+        match self {
+            Some(_) => Default::Is(self.show()),
+            None => Default::Said("none"),
+        }
+    }
+}
+
 impl Show for SocketAddr {
     fn show(&self) -> String {
         format!("\"{self}\"")
@@ -173,8 +238,40 @@ mod tests {
         ] {
             refused(text, socket_address, "is not an address to bind", help);
         }
-        let later = "does not have unix sockets yet";
-        refused("\"unix:/run/x\"", socket_address, later, "127.0.0.1");
+        let alone = "only admin.bind may be a unix socket";
+        refused("\"unix:/run/x\"", socket_address, alone, "127.0.0.1");
+    }
+
+    #[test]
+    fn a_unix_socket_has_an_absolute_path_that_is_not_too_long() {
+        assert_eq!(taken("\"unix:/run/x\"", bind), Bind::Unix("/run/x".into()));
+        let local = Bind::Tcp(([127, 0, 0, 1], 1).into());
+        assert_eq!(taken("\"127.0.0.1:1\"", bind), local);
+        let long = format!("unix:/{}", "a".repeat(106));
+        assert_eq!(
+            parse_bind(&long).expect("just short enough").to_string(),
+            long
+        );
+        for text in [
+            "unix:",
+            "unix:run/x",
+            "unix:/",
+            "unix:/run/",
+            "unix:/a\0b",
+            "unix://",
+        ] {
+            let wrong = parse_bind(text).expect_err(text);
+            assert!(wrong.what.contains("is not the path"), "{wrong:?}");
+            assert!(wrong.help.contains("unix:/run/lameduck/admin.sock"));
+        }
+        let wrong = parse_bind(&format!("{long}a")).expect_err("too long");
+        assert!(wrong.what.contains("107 bytes"), "{wrong:?}");
+        refused(
+            "\"9181\"",
+            bind,
+            "is not an address to bind",
+            "\"127.0.0.1:9181\"",
+        );
     }
 
     #[test]
@@ -208,7 +305,7 @@ mod tests {
         refused(
             "\"unix:/run/x\"",
             endpoint,
-            "does not have unix sockets yet",
+            "only admin.bind may be a unix socket",
             "host:port",
         );
     }

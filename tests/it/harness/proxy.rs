@@ -131,6 +131,22 @@ impl Proxy {
             .unwrap_or_else(|| panic!("ended without being {phase}"))
     }
 
+    /// Waits until the workers have heard of the last phase: they have answered since, each twice,
+    /// for their sessions.
+    pub async fn settled(&self) {
+        let admin = self.announced("admin listening");
+        for _ in 0..2 {
+            let asked = async {
+                let mut wire = Wire::connect(admin).await?;
+                let head = "GET /v1/sessions HTTP/1.1\r\nconnection: close\r\n";
+                wire.send(format!("{head}host: {admin}\r\n\r\n")).await?;
+                wire.response("GET").await
+            };
+            let answer = within(SOON, "the workers to answer", asked).await;
+            assert_eq!(answer.expect("an answer").status, 200);
+        }
+    }
+
     /// Whether a phase has been logged already.
     pub fn has_been(&self, phase: &str) -> bool {
         let is = |e: &Event| e.message == "phase" && e.text("phase").as_deref() == Some(phase);
@@ -238,6 +254,14 @@ impl Builder {
             "[upstream.{name}-agent]\nendpoints = [\"{agent}\"]\n{upstream}\n\n"
         )
         .unwrap();
+        self
+    }
+
+    /// Has late arrivals of the listener that was added last forwarded to this address.
+    pub fn forward_to(mut self, peer: SocketAddr) -> Builder {
+        let end = self.listeners.trim_end().len();
+        self.listeners.truncate(end);
+        write!(self.listeners, "\nforward_to = \"{peer}\"\n\n").unwrap();
         self
     }
 

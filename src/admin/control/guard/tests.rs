@@ -20,7 +20,7 @@ fn status_at(
         request = request.header(*name, *value);
     }
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    match check(&parts, bound, local, token) {
+    match check(&parts, &Bind::Tcp(bound), Some(local), token) {
         Ok(()) => 200,
         Err(problem) => problem.into_response().status().as_u16(),
     }
@@ -120,6 +120,40 @@ fn a_wildcard_is_called_by_a_number() {
     }
     let v6 = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], PORT));
     assert_eq!(status_at(v6, v6, "/", &[("host", "[::1]:9181")], None), 200);
+}
+
+#[test]
+fn a_unix_socket_is_called_localhost_and_no_page_comes_to_it() {
+    let status = |fields: &[(&str, &str)], token: Option<&Token>| {
+        let mut request = Request::get("/v1/status");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        match check(&parts, &Bind::Unix("/run/x".into()), None, token) {
+            Ok(()) => 200,
+            Err(problem) => problem.into_response().status().as_u16(),
+        }
+    };
+    assert_eq!(status(&[("host", "localhost")], None), 200);
+    for host in [
+        "evil.example",
+        "localhost:9181",
+        "127.0.0.1",
+        "localhost.evil.example",
+        "",
+    ] {
+        assert_eq!(status(&[("host", host)], None), 421, "{host}");
+    }
+    assert_eq!(status(&[], None), 400);
+    for origin in ["http://localhost", "null", "http://evil.example"] {
+        let fields = [("host", "localhost"), ("origin", origin)];
+        assert_eq!(status(&fields, None), 403, "{origin}");
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "s3cret\n").unwrap();
+    let token = Token::read(file.path()).unwrap();
+    assert_eq!(status(&[("host", "localhost")], Some(&token)), 401);
 }
 
 #[test]
