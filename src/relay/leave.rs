@@ -181,7 +181,7 @@ impl Relayed {
     }
 
     /// Whether the stream's messages can be told apart: a WebSocket whose framing holds.
-    fn has_boundaries(&self) -> bool {
+    pub(super) fn has_boundaries(&self) -> bool {
         matches!(self.speech, Speech::Websocket)
             && self.flows.iter().all(|flow| !flow.boundary.is_broken())
     }
@@ -359,43 +359,6 @@ impl Relayed {
         }
     }
 
-    /// What a session that is cut had not done, in words.
-    pub(super) fn why_still_here(&self) -> &'static str {
-        match (self.stay, self.speech) {
-            (Stay::Staying, _) => "was not asked to go before the deadline",
-            (Stay::Asked { .. }, Speech::Bytes) => "was never quiet",
-            (Stay::Asked { .. }, Speech::Websocket) => "never stood between two messages",
-            (
-                Stay::Leaving {
-                    first: First::Client,
-                    ..
-                },
-                Speech::Websocket,
-            ) => "the client did not answer the Close",
-            (
-                Stay::Leaving {
-                    first: First::Agent,
-                    ..
-                },
-                Speech::Websocket,
-            ) => "the agent did not answer the Close",
-            (
-                Stay::Leaving {
-                    first: First::Client,
-                    ..
-                },
-                Speech::Bytes,
-            ) => "the client did not end its side",
-            (
-                Stay::Leaving {
-                    first: First::Agent,
-                    ..
-                },
-                Speech::Bytes,
-            ) => "the agent did not end its side",
-        }
-    }
-
     /// Puts a Close into `way` if nothing has ended it yet and it stands between two messages.
     fn close_if_between(&mut self, way: Direction) {
         if !self.has_boundaries() || self.flow(way).muted {
@@ -425,7 +388,7 @@ impl Relayed {
 }
 
 /// The direction in which a side is the destination.
-fn way_to(first: First) -> Direction {
+pub(super) fn way_to(first: First) -> Direction {
     match first {
         First::Client => Direction::ToClient,
         First::Agent => Direction::ToUpstream,

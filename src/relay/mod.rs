@@ -4,6 +4,7 @@
 //! half by a function call on its own worker. No HTTP, no phase and no plan of a drain come in
 //! here; the relay is told whom to ask to go, and finds the moment.
 
+mod blame;
 pub mod boundary;
 pub mod close_frame;
 mod flow;
