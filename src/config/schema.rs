@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use super::announcement::Announcement;
 use super::section::{Found, Origin, Section};
 use super::types::{
     CloseOrder, Endpoint, ExitWhenDrained, Forwarded, LateArrivals, ListenerName, LogFormat,
@@ -43,6 +44,9 @@ pub(super) struct RawListener {
     pub(super) websocket_close_code: Found<u16>,
     pub(super) websocket_close_reason: Found<String>,
     pub(super) close_order: Found<CloseOrder>,
+    pub(super) close_patience: Found<Option<Duration>>,
+    pub(super) websocket_announce: Found<Option<Announcement>>,
+    pub(super) websocket_announce_ahead: Found<Duration>,
 }
 
 /// `[http]` and `[listener.http]`.
@@ -80,6 +84,9 @@ pub(super) struct RawDrain {
     pub(super) websocket_close_code: Found<u16>,
     pub(super) websocket_close_reason: Found<String>,
     pub(super) close_order: Found<CloseOrder>,
+    pub(super) close_patience: Found<Option<Duration>>,
+    pub(super) websocket_announce: Found<Option<Announcement>>,
+    pub(super) websocket_announce_ahead: Found<Duration>,
     pub(super) late_arrivals: Found<LateArrivals>,
     pub(super) exit_code_when_cut: Found<u8>,
     pub(super) exit_when_drained: Found<ExitWhenDrained>,
@@ -170,6 +177,24 @@ impl RawListener {
                 "close_order",
                 value::close_order,
                 &drain.close_order,
+                "as in [drain]",
+            ),
+            close_patience: table.read_or(
+                "close_patience",
+                value::patience,
+                &drain.close_patience,
+                "as in [drain]",
+            ),
+            websocket_announce: table.read_or(
+                "websocket_announce",
+                value::announcement,
+                &drain.websocket_announce,
+                "as in [drain]",
+            ),
+            websocket_announce_ahead: table.read_or(
+                "websocket_announce_ahead",
+                value::positive_duration,
+                &drain.websocket_announce_ahead,
                 "as in [drain]",
             ),
         }
@@ -288,6 +313,13 @@ impl RawDrain {
                 String::new(),
             ),
             close_order: table.read("close_order", value::close_order, CloseOrder::Auto),
+            close_patience: table.read("close_patience", value::patience, None),
+            websocket_announce: table.read("websocket_announce", value::announcement, None),
+            websocket_announce_ahead: table.read(
+                "websocket_announce_ahead",
+                value::positive_duration,
+                secs(5),
+            ),
             late_arrivals: table.read("late_arrivals", value::late_arrivals, LateArrivals::Refuse),
             exit_code_when_cut: table.read("exit_code_when_cut", value::exit_code, 3),
             exit_when_drained: table.read(

@@ -22,9 +22,11 @@ pub(super) use choice::{
 pub(super) use number::{
     Size, close_code, connections, exit_code, header_bytes, header_count, parse_workers, workers,
 };
-pub(super) use text::{close_reason, file, health_path, listener_name, upstream_name, via};
+pub(super) use text::{
+    announcement, close_reason, file, health_path, listener_name, upstream_name, via,
+};
 pub(super) use time::{
-    duration, parse_positive_duration, positive_duration, show_duration, stretch,
+    duration, parse_positive_duration, patience, positive_duration, show_duration, stretch,
 };
 
 /// A value that is not what it should be.
@@ -37,7 +39,7 @@ pub struct Wrong {
 }
 
 impl Wrong {
-    fn new(what: impl Into<String>, help: impl Into<String>) -> Self {
+    pub(super) fn new(what: impl Into<String>, help: impl Into<String>) -> Self {
         Self {
             what: what.into(),
             help: help.into(),
