@@ -16,10 +16,10 @@ const STALLED: Duration = Duration::from_millis(250);
 impl Relayed {
     /// What a session that is cut had not done, in words.
     pub(super) fn why_still_here(&self) -> &'static str {
-        let told_first = match self.stay {
+        let told_first = match &self.stay {
             Stay::Staying => return "was not asked to go before the deadline",
-            Stay::Asked { .. } => None,
-            Stay::Leaving { first, .. } => Some(first),
+            Stay::Asked(_) => None,
+            Stay::Leaving(leaving) => Some(leaving.first),
         };
         // Before anything else: who does not read has not heard what it was told, and the words
         // of the other side, be it an answer, stand behind what it does not read.
