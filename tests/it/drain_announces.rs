@@ -15,6 +15,7 @@ fn announcing(window: &'static str, ahead: &'static str) -> impl FnOnce(Builder)
     move |proxy| {
         proxy
             .window(window)
+            .drain("close_order", "\"client\"")
             .drain("margin", "\"500ms\"")
             .drain("websocket_announce", TEMPLATE)
             .drain("websocket_announce_ahead", &format!("\"{ahead}\""))
@@ -155,6 +156,7 @@ async fn an_answer_that_is_due_is_waited_for_no_longer_than_patience() {
         move |proxy: Builder| {
             proxy
                 .window("14s")
+                .drain("close_order", "\"client\"")
                 .drain("close_patience", &format!("\"{patience}\""))
         }
     };
