@@ -241,6 +241,28 @@ async fn clients_that_stop_reading_while_the_agent_pushes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pushing_agent_that_never_answers_the_close() {
+    let (scene, mut wires) = Scene::set().await;
+    let (clients, addrs) = scene.open("odd", "/").await;
+    let mut playing = JoinSet::new();
+    for mut agent in agents_of(&mut wires).await {
+        playing.spawn(async move {
+            let mut pace = tokio::time::interval(Duration::from_millis(30));
+            let word = Frame::new(TEXT, message(0)).plain();
+            while agent.send(&word).await.is_ok() {
+                pace.tick().await;
+            }
+        });
+    }
+    clients
+        .into_iter()
+        .for_each(|wire| drop(playing.spawn(only_read(wire))));
+    let begun = scene.begin().await;
+    let whys = ["the agent did not answer the Close"];
+    scene.ends(begun, &addrs, &whys).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_keep_sending_without_pause() {
     let (scene, mut wires) = Scene::set().await;
     let (clients, addrs) = scene.open("odd", "/").await;

@@ -23,6 +23,7 @@
 mod harness;
 
 mod drain_announces;
+mod drain_answers;
 mod drain_ends_early;
 mod drain_events;
 mod drain_far;
