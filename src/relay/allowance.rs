@@ -24,7 +24,7 @@ const URGENT: f64 = 0.100;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Allowance {
     there: f64,
-    /// Asked since time was last noted.
+    /// Asked since time was last noted, and not paid for yet.
     asked: u32,
     /// Sessions asked in a second.
     asking: f64,
@@ -34,10 +34,9 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    /// One more was asked to go.
+    /// One more was asked to go, and looks for its moment.
     pub(super) fn ask(&mut self) {
         self.asked = self.asked.saturating_add(1);
-        self.add(1.0);
     }
 
     /// Time has passed. `urgency` is the sum over those that wait of [`urgency_of`].
@@ -47,18 +46,14 @@ impl Allowance {
             return;
         }
         self.noted = now;
-        let asking = f64::from(std::mem::take(&mut self.asked)) / seconds;
-        self.asking += (asking - self.asking) * (seconds / SMOOTH).min(1.0);
+        let asked = f64::from(std::mem::take(&mut self.asked));
+        self.asking += (asked / seconds - self.asking) * (seconds / SMOOTH).min(1.0);
         self.growing = urgency.max(self.asking * SURPLUS).max(LEAST);
-        self.add(self.growing * seconds);
+        self.there = (self.there + asked + self.growing * seconds).min(self.most());
     }
 
     fn most(&self) -> f64 {
         BURST.max(self.asking.max(self.growing) * TICKS)
-    }
-
-    fn add(&mut self, more: f64) {
-        self.there = (self.there + more).min(self.most());
     }
 
     /// Whether one may go.

@@ -38,6 +38,8 @@ pub(super) struct Asked {
     pub(super) since: Micros,
     /// From when on its moment is looked for: at once, or some time behind an announcement.
     pub(super) look_from: Micros,
+    /// Whether it is.
+    pub(super) looks: bool,
     /// When it is told without a good moment: what is left fits the close handshake.
     pub(super) last_chance: Micros,
     /// The longest that its close handshake may take, in microseconds.
@@ -96,6 +98,7 @@ impl Relayed {
                 self.stay = Stay::Asked(Box::new(Asked {
                     since: now,
                     look_from: now,
+                    looks: false,
                     last_chance: last_chance(now, latest, patience, turn),
                     handshake,
                     until,
@@ -129,10 +132,20 @@ impl Relayed {
     /// How urgently the session waits for leave to go, if it does.
     pub(super) fn urgency(&self, now: Micros) -> f64 {
         match &self.stay {
-            Stay::Asked(asked) if now >= asked.look_from => {
-                urgency_of(asked.needs_no_leave_from(), now)
-            }
+            Stay::Asked(asked) if asked.looks => urgency_of(asked.needs_no_leave_from(), now),
             _ => 0.0,
+        }
+    }
+
+    /// Whether this is the first time that a moment is looked for.
+    fn begins_to_look(&mut self, now: Micros) -> bool {
+        let has_to_announce = self.has_to_announce();
+        match &mut self.stay {
+            Stay::Asked(asked) if !asked.looks && !has_to_announce && now >= asked.look_from => {
+                asked.looks = true;
+                true
+            }
+            _ => false,
         }
     }
 
@@ -148,6 +161,9 @@ impl Relayed {
     /// the session is asked to go.
     pub(super) fn consider(&mut self, now: Micros, allowance: &mut Allowance) -> Verdict {
         self.announce_if_between(now);
+        if self.begins_to_look(now) {
+            allowance.ask();
+        }
         if self.may_go(now, allowance)
             && let Some(first) = self.moment(now)
             && self.tell_first(first, now)

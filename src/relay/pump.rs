@@ -208,7 +208,6 @@ impl Pump {
         let handshake = u64::try_from(handshake.as_micros()).unwrap_or(u64::MAX);
         session.ask(inner.turn.moment(until), handshake, inner.turn.now());
         if first_time {
-            inner.turn.allowance.ask();
             inner.leaving.push((slot, session.turn));
         }
         if let Some(waker) = &inner.waker {
