@@ -92,7 +92,7 @@ mod tests {
     fn run(sessions: &[One], until: u64) -> Vec<u64> {
         let mut allowance = Allowance::default();
         let (mut waiting, mut gone, mut urgency) = (Vec::new(), Vec::new(), 0.0);
-        for now in (0..=until).step_by(LOOK as usize) {
+        for now in (0..=until / LOOK).map(|look| look * LOOK) {
             for one in sessions.iter().filter(|one| one.asked == now) {
                 allowance.ask();
                 waiting.push(*one);
