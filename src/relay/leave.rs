@@ -38,7 +38,9 @@ pub(super) struct Asked {
     pub(super) since: Micros,
     /// From when on its moment is looked for: at once, or some time behind an announcement.
     pub(super) look_from: Micros,
-    /// Whether it is.
+    /// Since when it has found none: its demands fall with time.
+    pub(super) waits_since: Micros,
+    /// Whether it looks for one by now.
     pub(super) looks: bool,
     /// When it is told without a good moment: what is left fits the close handshake.
     pub(super) last_chance: Micros,
@@ -98,6 +100,7 @@ impl Relayed {
                 self.stay = Stay::Asked(Box::new(Asked {
                     since: now,
                     look_from: now,
+                    waits_since: now,
                     looks: false,
                     last_chance: last_chance(now, latest, patience, turn),
                     handshake,
@@ -143,6 +146,7 @@ impl Relayed {
         match &mut self.stay {
             Stay::Asked(asked) if !asked.looks && !has_to_announce && now >= asked.look_from => {
                 asked.looks = true;
+                asked.waits_since = now;
                 true
             }
             _ => false,
@@ -218,7 +222,7 @@ impl Relayed {
                 now,
                 round_trip,
                 boundaries: self.has_boundaries(),
-                waited: now.since(asked.look_from),
+                waited: now.since(asked.waits_since),
                 last_chance: is_last_chance,
             },
         )?;
@@ -321,24 +325,24 @@ impl Relayed {
     /// Passes a chunk on, and puts the Close right behind it if this is the moment: in one write,
     /// so that it reaches the client before its next thought.
     fn take_asked(&mut self, way: Direction, n: usize, walk: Walk, turn: &mut Turn) {
-        let may_go = self.may_go(turn.now, &turn.allowance);
         if way == Direction::ToClient
             && let (Some(boundary), None) = (walk.boundary, walk.close)
             && self.has_to_announce()
         {
             return self.announce_inside(&turn.scratch[..n], boundary, turn.now);
         }
-        let first = may_go.then(|| self.moment(turn.now)).flatten();
-        let (Some(first), Some(boundary), true) = (
-            first.filter(|first| way_to(*first) == way),
-            walk.boundary,
-            self.has_boundaries(),
-        ) else {
+        let first = self.moment(turn.now).filter(|first| way_to(*first) == way);
+        let (Some(first), Some(boundary), true) = (first, walk.boundary, self.has_boundaries())
+        else {
             return self.send(way, &turn.scratch[..n]);
         };
         let is_last_chance =
             matches!(&self.stay, Stay::Asked(asked) if turn.now >= asked.last_chance);
         if boundary < n && !is_last_chance {
+            return self.send(way, &turn.scratch[..n]);
+        }
+        if !self.may_go(turn.now, &turn.allowance) {
+            self.let_it_pass(turn.now);
             return self.send(way, &turn.scratch[..n]);
         }
         // A sender that never pauses leaves no chunk that ends between messages: then the message
@@ -351,6 +355,14 @@ impl Relayed {
         self.flow(way).muted = true;
         self.start_leaving(first, turn.now);
         turn.allowance.take();
+    }
+
+    /// A good moment passes for want of leave. The next will be as good, and until then no worse one
+    /// is taken, as would be after a long wait.
+    fn let_it_pass(&mut self, now: Micros) {
+        if let Stay::Asked(asked) = &mut self.stay {
+            asked.waits_since = now;
+        }
     }
 
     /// The session has left when both sides have said their Close, or ended, and have been told.
