@@ -76,13 +76,12 @@ pub(super) fn urgency_of(end: Micros, now: Micros) -> f64 {
 mod tests {
     use super::*;
 
-    /// One that is asked at `asked`, and may go at moments that begin at `ready` and come again
-    /// each `every`; it needs no leave from `late` on. In milliseconds.
+    /// One that is asked at `asked`, and is quiet from `ready` on; it needs no leave from `late` on.
+    /// In milliseconds.
     #[derive(Clone, Copy)]
     struct One {
         asked: u64,
         ready: u64,
-        every: u64,
         late: u64,
     }
 
@@ -100,7 +99,7 @@ mod tests {
             allowance.pass(Micros(now * 1_000), urgency);
             urgency = 0.0;
             waiting.retain(|one| {
-                let is_moment = now >= one.ready && (now - one.ready) % one.every < LOOK;
+                let is_moment = now >= one.ready;
                 let goes = is_moment && (allowance.is_there() || now >= one.late);
                 if goes {
                     allowance.take();
@@ -132,7 +131,6 @@ mod tests {
         let one = One {
             asked: 1_000,
             ready: 0,
-            every: LOOK,
             late: 9_000,
         };
         assert_eq!(run(&[one], 2_000), [1_000]);
@@ -144,7 +142,6 @@ mod tests {
             let quiet = evenly(count, seconds).map(|asked| One {
                 asked,
                 ready: 0,
-                every: LOOK,
                 late: asked + 5_000,
             });
             let quiet: Vec<_> = quiet.collect();
@@ -163,7 +160,6 @@ mod tests {
             .map(|asked| One {
                 asked,
                 ready: 5_000,
-                every: LOOK,
                 late: asked + 10_000,
             })
             .collect();
@@ -176,30 +172,12 @@ mod tests {
     }
 
     #[test]
-    fn moments_that_come_at_once_are_not_all_taken() {
-        // All are answered on the second, as a crowd is to which a broadcast goes.
-        let crowd: Vec<_> = evenly(200, 20)
-            .map(|asked| One {
-                asked,
-                ready: 0,
-                every: 250,
-                late: asked + 8_000,
-            })
-            .collect();
-        let gone = run(&crowd, 40_000);
-        assert_eq!(gone.len(), 200);
-        let most = most_in_100_ms(&gone);
-        assert!(most <= 5, "10 in a second, and {most} at once");
-    }
-
-    #[test]
     fn nobody_waits_longer_than_it_may() {
         // A thousand that are asked at once, with a second for half of their time.
         let crowd = vec![
             One {
                 asked: 0,
                 ready: 0,
-                every: LOOK,
                 late: 1_000,
             };
             1_000
