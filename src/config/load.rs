@@ -154,6 +154,9 @@ impl RawListener {
                 close_code: self.websocket_close_code.value,
                 close_reason: self.websocket_close_reason.value,
                 close_order: self.close_order.value,
+                close_patience: self.close_patience.value,
+                announcement: self.websocket_announce.value,
+                announce_ahead: self.websocket_announce_ahead.value,
             },
             forward_to: forward_to.filter(|_| late == LateArrivals::Forward),
         })

@@ -7,6 +7,7 @@
 //! is in `value`; [`Overrides`] go on top; `rules` hold the values against each other; and what
 //! was found on the way, in [`Finding`]s with their places, is told at once.
 
+mod announcement;
 mod finding;
 pub mod flag;
 mod keys;
@@ -22,6 +23,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use announcement::Announcement;
 pub use finding::{Faults, Finding, Place, Severity};
 pub use keys::{Default, Key, known_keys};
 pub use load::{Loaded, load};

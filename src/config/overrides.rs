@@ -119,6 +119,9 @@ fn replace_listeners(urls: &[ListenUrl], raw: &mut Raw, reader: &Reader<'_>) {
             websocket_close_reason: raw.drain.websocket_close_reason.inherited(),
             close_order: raw.drain.close_order.inherited(),
             forward_to: raw.drain.forward_to.inherited(),
+            close_patience: raw.drain.close_patience.inherited(),
+            websocket_announce: raw.drain.websocket_announce.inherited(),
+            websocket_announce_ahead: raw.drain.websocket_announce_ahead.inherited(),
         });
     }
     raw.listeners = Found::by_flag(listeners, FLAG);

@@ -344,11 +344,19 @@ fn idle_timeout(http: &RawHttp, table: &str, reader: &Reader<'_>) {
 }
 
 fn http_keys_on_tcp(listener: &RawListener, reader: &Reader<'_>) {
-    let code = (
-        &listener.websocket_close_code.origin,
-        "websocket_close_code",
-    );
-    for (origin, key) in [(&listener.own_http, "http"), code] {
+    let origins = [
+        (&listener.own_http, "http"),
+        (
+            &listener.websocket_close_code.origin,
+            "websocket_close_code",
+        ),
+        (&listener.websocket_announce.origin, "websocket_announce"),
+        (
+            &listener.websocket_announce_ahead.origin,
+            "websocket_announce_ahead",
+        ),
+    ];
+    for (origin, key) in origins {
         if matches!(origin, Origin::File(_)) {
             let what = "means nothing on a tcp listener".to_owned();
             let help = "leave it out, or write protocol = \"http\"".to_owned();

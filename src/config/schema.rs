@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::announcement::Announcement;
 use super::section::{Found, Origin, Section};
 use super::types::{
     Bind, CloseOrder, Endpoint, ExitWhenDrained, Forwarded, HookUrl, LateArrivals, ListenerName,
@@ -46,6 +47,9 @@ pub(super) struct RawListener {
     pub(super) websocket_close_reason: Found<String>,
     pub(super) close_order: Found<CloseOrder>,
     pub(super) forward_to: Found<Option<Endpoint>>,
+    pub(super) close_patience: Found<Option<Duration>>,
+    pub(super) websocket_announce: Found<Option<Announcement>>,
+    pub(super) websocket_announce_ahead: Found<Duration>,
 }
 
 /// `[http]` and `[listener.http]`.
@@ -94,6 +98,9 @@ pub(super) struct RawDrain {
     pub(super) websocket_close_code: Found<u16>,
     pub(super) websocket_close_reason: Found<String>,
     pub(super) close_order: Found<CloseOrder>,
+    pub(super) close_patience: Found<Option<Duration>>,
+    pub(super) websocket_announce: Found<Option<Announcement>>,
+    pub(super) websocket_announce_ahead: Found<Duration>,
     pub(super) late_arrivals: Found<LateArrivals>,
     pub(super) forward_to: Found<Option<Endpoint>>,
     pub(super) sse_retry: Found<Duration>,
@@ -196,6 +203,24 @@ impl RawListener {
                 "forward_to",
                 value::peer,
                 &drain.forward_to,
+                "as in [drain]",
+            ),
+            close_patience: table.read_or(
+                "close_patience",
+                value::patience,
+                &drain.close_patience,
+                "as in [drain]",
+            ),
+            websocket_announce: table.read_or(
+                "websocket_announce",
+                value::announcement,
+                &drain.websocket_announce,
+                "as in [drain]",
+            ),
+            websocket_announce_ahead: table.read_or(
+                "websocket_announce_ahead",
+                value::positive_duration,
+                &drain.websocket_announce_ahead,
                 "as in [drain]",
             ),
         }
@@ -331,6 +356,13 @@ impl RawDrain {
                 String::new(),
             ),
             close_order: table.read("close_order", value::close_order, CloseOrder::Auto),
+            close_patience: table.read("close_patience", value::patience, None),
+            websocket_announce: table.read("websocket_announce", value::announcement, None),
+            websocket_announce_ahead: table.read(
+                "websocket_announce_ahead",
+                value::positive_duration,
+                secs(5),
+            ),
             late_arrivals: table.read("late_arrivals", value::late_arrivals, LateArrivals::Refuse),
             forward_to: table.read("forward_to", value::peer, None),
             sse_retry: table.read("sse_retry", value::duration, secs(5)),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::announcement::Announcement;
 use super::token::Token;
 
 /// The name of a listener, as written in the configuration and as shown in metrics.
@@ -89,6 +90,12 @@ pub struct Goodbye {
     pub close_reason: String,
     /// Who is told first.
     pub close_order: CloseOrder,
+    /// The longest wait for a good moment; without it, as long as the window allows.
+    pub close_patience: Option<Duration>,
+    /// The text message that tells the client of a WebSocket to come back, before its Close.
+    pub announcement: Option<Announcement>,
+    /// So long before the Close.
+    pub announce_ahead: Duration,
 }
 
 /// Which side of a session is told first that it should go.

@@ -28,10 +28,11 @@ pub(super) use number::{
     workers,
 };
 pub(super) use text::{
-    client_key, close_reason, file, health_path, listener_name, upstream_name, via,
+    announcement, client_key, close_reason, file, health_path, listener_name, upstream_name, via,
 };
 pub(super) use time::{
-    duration, parse_positive_duration, parse_share, positive_duration, show_duration, stretch,
+    duration, parse_positive_duration, parse_share, patience, positive_duration, show_duration,
+    stretch,
 };
 
 /// A value that is not what it should be.
@@ -44,7 +45,7 @@ pub struct Wrong {
 }
 
 impl Wrong {
-    fn new(what: impl Into<String>, help: impl Into<String>) -> Self {
+    pub(super) fn new(what: impl Into<String>, help: impl Into<String>) -> Self {
         Self {
             what: what.into(),
             help: help.into(),

@@ -1,6 +1,7 @@
 //! The report of a drain.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
@@ -100,6 +101,8 @@ pub struct CutReport {
     pub id: String,
     /// What it was.
     pub kind: &'static str,
+    /// The client's address, as the connection has it.
+    pub client: SocketAddr,
     /// How long it had been open, in seconds.
     #[serde(serialize_with = "seconds")]
     pub age: Duration,
@@ -260,6 +263,7 @@ fn cut_report(cut: &CutSession) -> CutReport {
     CutReport {
         id: cut.facts.id.to_string(),
         kind,
+        client: cut.facts.client,
         age: cut.facts.age,
         why: cut.why,
     }

@@ -1,5 +1,6 @@
 //! What the kernel knows of a TCP socket and no crate at hand asks it: how much has not been
-//! acknowledged, how much has not been read, and how long the way there and back takes.
+//! acknowledged, how much has not been read, how long the way there and back takes, and how long
+//! ago something went out.
 //!
 //! One of the two places with `unsafe`; the other is `watch`.
 
@@ -27,9 +28,22 @@ pub fn unread(socket: impl AsFd) -> u64 {
     rustix::io::ioctl_fionread(socket).unwrap_or(0)
 }
 
-/// The smoothed round trip to the peer (TCP_INFO, `tcpi_rtt`); none if the kernel does not say.
-#[allow(unsafe_code, reason = "TCP_INFO (tcp(7)) has no safe wrapper")]
+/// The smoothed round trip to the peer (`tcpi_rtt`); none if the kernel does not say.
 pub fn round_trip(socket: impl AsFd) -> Option<Duration> {
+    let info = tcp_info(socket)?;
+    Some(Duration::from_micros(u64::from(info.tcpi_rtt)))
+}
+
+/// How long ago the last data went out to the peer (`tcpi_last_data_sent`), which is long where the
+/// peer does not read; none if the kernel does not say.
+pub fn last_sent(socket: impl AsFd) -> Option<Duration> {
+    let info = tcp_info(socket)?;
+    Some(Duration::from_millis(u64::from(info.tcpi_last_data_sent)))
+}
+
+/// TCP_INFO, as far as the fields that are asked for here.
+#[allow(unsafe_code, reason = "TCP_INFO (tcp(7)) has no safe wrapper")]
+fn tcp_info(socket: impl AsFd) -> Option<libc::tcp_info> {
     // SAFETY: `tcp_info` is plain integers, for which all zeroes is a value.
     let mut info: libc::tcp_info = unsafe { mem::zeroed() };
     let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).ok()?;
@@ -45,14 +59,16 @@ pub fn round_trip(socket: impl AsFd) -> Option<Duration> {
         )
     };
     let told = usize::try_from(length).unwrap_or(0);
+    // The later of the two fields in the struct.
     let needed = mem::offset_of!(libc::tcp_info, tcpi_rtt) + size_of_val(&info.tcpi_rtt);
-    (done == 0 && told >= needed).then(|| Duration::from_micros(u64::from(info.tcpi_rtt)))
+    (done == 0 && told >= needed).then_some(info)
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
+    use std::time::Instant;
 
     use super::*;
 
@@ -86,5 +102,22 @@ mod tests {
         far.read_exact(&mut [0; 1]).unwrap();
         let round_trip = round_trip(&near).unwrap();
         assert!(round_trip < Duration::from_secs(1), "{round_trip:?}");
+    }
+    #[test]
+    fn nothing_goes_out_to_a_peer_that_does_not_read() {
+        let (mut near, mut far) = pair();
+        near.set_nonblocking(true).unwrap();
+        let began = Instant::now();
+        let stalled = Duration::from_millis(30);
+        while last_sent(&near).unwrap() < stalled {
+            let _ = near.write(&[0; 65_536]);
+            assert!(began.elapsed() < Duration::from_secs(10), "goes on sending");
+        }
+        // As soon as it reads, it goes on.
+        far.set_nonblocking(true).unwrap();
+        while last_sent(&near).unwrap() >= stalled {
+            let _ = (far.read(&mut [0; 65_536]), near.write(&[0; 65_536]));
+            assert!(began.elapsed() < Duration::from_secs(10), "is stalled");
+        }
     }
 }

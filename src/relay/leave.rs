@@ -10,39 +10,72 @@ use crate::config::{CloseOrder, Goodbye};
 use crate::net::sockinfo;
 use crate::session::{Direction, Outcome};
 
+use super::allowance::{Allowance, urgency_of};
+use super::announce::Announcement;
 use super::boundary::{Between, Walk};
 use super::close_frame::close_frame;
 use super::moment::{self, Circumstances, First};
+use super::patience::last_chance;
 use super::relayed::{ROOM, Relayed, Speech, Turn, back};
 use super::traffic::Micros;
 
-/// Whether a session has been asked to go, and how far it has come.
-#[derive(Clone, Copy, Debug)]
+/// Whether a session has been asked to go, and how far it has come. In a box, since few are asked
+/// at a time.
+#[derive(Debug)]
 pub(super) enum Stay {
     /// Nobody has asked.
     Staying,
     /// It has been asked, and waits for its moment.
-    Asked {
-        /// Since when.
-        since: Micros,
-        /// When it is told without a good moment: what is left fits the close handshake.
-        last_chance: Micros,
-        /// The longest that its close handshake may take, in microseconds.
-        handshake: u64,
-        /// When it is cut.
-        until: Micros,
-    },
+    Asked(Box<Asked>),
     /// The first side has been told.
-    Leaving {
-        /// Which.
-        first: First,
-        /// Since when it was asked.
-        since: Micros,
-        /// When the other is told, though the first has not ended.
-        impatient: Micros,
-        /// When it is cut.
-        until: Micros,
-    },
+    Leaving(Box<Leaving>),
+}
+
+/// A session that has been asked to go.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// Since when.
+    pub(super) since: Micros,
+    /// From when on its moment is looked for: at once, or some time behind an announcement.
+    pub(super) look_from: Micros,
+    /// Since when it has found none: its demands fall with time.
+    pub(super) waits_since: Micros,
+    /// Whether it looks for one by now.
+    pub(super) looks: bool,
+    /// When it is told without a good moment: what is left fits the close handshake.
+    pub(super) last_chance: Micros,
+    /// The longest that its close handshake may take, in microseconds.
+    pub(super) handshake: u64,
+    /// When it is cut.
+    pub(super) until: Micros,
+    /// Whether the client hears of it beforehand.
+    pub(super) announcement: Announcement,
+}
+
+impl Asked {
+    /// The moment from which on its close handshake would not fit any more.
+    fn latest(&self) -> Micros {
+        Micros(self.until.0.saturating_sub(self.handshake))
+    }
+
+    /// From when on it goes at a good moment though many go: when half of its wait is over.
+    fn needs_no_leave_from(&self) -> Micros {
+        let wait = self.last_chance.since(self.look_from);
+        Micros(self.last_chance.0 - wait / 2)
+    }
+}
+
+/// A session whose first side has been told.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    /// Which.
+    pub(super) first: First,
+    /// Since when it was asked.
+    pub(super) since: Micros,
+    /// When the other is told, though the first has not ended.
+    pub(super) impatient: Micros,
+    /// When it is cut.
+    pub(super) until: Micros,
 }
 
 /// What has become of a session that was asked to go.
@@ -60,68 +93,94 @@ impl Relayed {
     /// Asks the session to go: until `until` in all, with `handshake` microseconds of it kept for
     /// the close handshake. Being asked again can only shorten it.
     pub(super) fn ask(&mut self, until: Micros, handshake: u64, now: Micros) {
-        let last_chance = self.last_chance(until, handshake, now);
+        let (patience, turn) = (self.goodbye.close_patience, self.turn);
         match &mut self.stay {
             Stay::Staying => {
-                self.stay = Stay::Asked {
+                let latest = Micros(until.0.saturating_sub(handshake));
+                self.stay = Stay::Asked(Box::new(Asked {
                     since: now,
-                    last_chance,
+                    look_from: now,
+                    waits_since: now,
+                    looks: false,
+                    last_chance: last_chance(now, latest, patience, turn),
                     handshake,
                     until,
-                }
+                    announcement: self.announcement(),
+                }));
             }
-            Stay::Asked {
-                last_chance: before,
-                handshake: longest,
-                until: limit,
-                ..
-            } => {
-                *before = last_chance.min(*before);
-                *longest = handshake.min(*longest);
-                *limit = until.min(*limit);
+            Stay::Asked(asked) => {
+                asked.handshake = handshake.min(asked.handshake);
+                asked.until = until.min(asked.until);
+                let latest = asked.latest();
+                // What was announced for later comes sooner now.
+                let soon = Micros(now.0 + latest.since(now) / 2);
+                asked.look_from = asked.look_from.min(soon);
+                let from = asked.look_from.max(now);
+                let chance = last_chance(from, latest, patience, turn);
+                asked.last_chance = chance.min(asked.last_chance);
             }
-            Stay::Leaving { until: limit, .. } => *limit = until.min(*limit),
+            Stay::Leaving(leaving) => leaving.until = until.min(leaving.until),
         }
-    }
-
-    /// The last chances of those that find no moment are spread over the last three quarters of the
-    /// time that is left, by the golden ratio, so that they do not all go at once.
-    fn last_chance(&self, until: Micros, handshake: u64, now: Micros) -> Micros {
-        let left = until.0.saturating_sub(handshake).saturating_sub(now.0);
-        let spread = (u64::from(self.turn.wrapping_mul(0x9E37_79B9)) * (left / 4 * 3)) >> 32;
-        Micros(now.0 + left - spread)
     }
 
     /// Since when the session is asked to go, if it is.
     pub(super) fn asked_since(&self) -> Option<Micros> {
-        match self.stay {
+        match &self.stay {
             Stay::Staying => None,
-            Stay::Asked { since, .. } | Stay::Leaving { since, .. } => Some(since),
+            Stay::Asked(asked) => Some(asked.since),
+            Stay::Leaving(leaving) => Some(leaving.since),
         }
     }
 
-    /// Whether the session waits for its moment.
-    pub(super) fn is_waiting(&self) -> bool {
-        matches!(self.stay, Stay::Asked { .. })
+    /// How urgently the session waits for leave to go, if it does.
+    pub(super) fn urgency(&self, now: Micros) -> f64 {
+        match &self.stay {
+            Stay::Asked(asked) if asked.looks => urgency_of(asked.needs_no_leave_from(), now),
+            _ => 0.0,
+        }
+    }
+
+    /// Whether this is the first time that a moment is looked for.
+    fn begins_to_look(&mut self, now: Micros) -> bool {
+        let has_to_announce = self.has_to_announce();
+        match &mut self.stay {
+            Stay::Asked(asked) if !asked.looks && !has_to_announce && now >= asked.look_from => {
+                asked.looks = true;
+                asked.waits_since = now;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the session may go, if this is its moment.
+    fn may_go(&self, now: Micros, allowance: &Allowance) -> bool {
+        match &self.stay {
+            Stay::Asked(asked) => allowance.is_there() || now >= asked.needs_no_leave_from(),
+            _ => false,
+        }
     }
 
     /// Looks whether the moment has come, or the time is over; called every few milliseconds while
-    /// the session is asked to go. Without leave it waits on, but for its last chance.
-    pub(super) fn consider(&mut self, now: Micros, may_go: bool) -> Verdict {
-        let forced = matches!(self.stay, Stay::Asked { last_chance, .. } if now >= last_chance);
-        if (may_go || forced)
+    /// the session is asked to go.
+    pub(super) fn consider(&mut self, now: Micros, allowance: &mut Allowance) -> Verdict {
+        self.announce_if_between(now);
+        if self.begins_to_look(now) {
+            allowance.ask();
+        }
+        if self.may_go(now, allowance)
             && let Some(first) = self.moment(now)
+            && self.tell_first(first, now)
         {
-            self.tell_first(first, now);
+            allowance.take();
         }
         if let Some(outcome) = self.left() {
             return Verdict::Left(outcome);
         }
-        match self.stay {
-            Stay::Asked { until, .. } | Stay::Leaving { until, .. } if now >= until => {
-                Verdict::TimeIsOver
-            }
-            Stay::Leaving { impatient, .. } if now >= impatient => {
+        match &self.stay {
+            Stay::Asked(asked) if now >= asked.until => Verdict::TimeIsOver,
+            Stay::Leaving(leaving) if now >= leaving.until => Verdict::TimeIsOver,
+            Stay::Leaving(leaving) if now >= leaving.impatient => {
                 self.tell_second(now);
                 Verdict::Stays
             }
@@ -132,10 +191,10 @@ impl Relayed {
     /// Raw bytes only: a side that goes on listening behind our FIN, and says nothing, may not know
     /// that it should go. Then the other side is told too, in a quiet moment.
     fn tell_second(&mut self, now: Micros) {
-        let Stay::Leaving { first, .. } = self.stay else {
+        let Stay::Leaving(leaving) = &self.stay else {
             return;
         };
-        let way = back(way_to(first));
+        let way = back(way_to(leaving.first));
         let quiet = moment::is_quiet(&self.traffic, now);
         if self.speech == Speech::Bytes && quiet && !self.flow(way).is_spilling() {
             if !self.flow(way).finished {
@@ -147,18 +206,12 @@ impl Relayed {
 
     /// Whether now is the moment, and who is told first.
     fn moment(&self, now: Micros) -> Option<First> {
-        let Stay::Asked {
-            since, last_chance, ..
-        } = self.stay
-        else {
+        let Stay::Asked(asked) = &self.stay else {
             return None;
         };
-        if self
-            .flows
-            .iter()
-            .any(|flow| flow.boundary.close_seen() || flow.ended)
-        {
-            // It is leaving by itself.
+        let is_last_chance = now >= asked.last_chance;
+        let is_too_early = now < asked.look_from || self.has_to_announce();
+        if self.is_leaving_by_itself() || is_too_early && !is_last_chance {
             return None;
         }
         let round_trip = sockinfo::round_trip(&self.halves[Direction::ToUpstream.index()]);
@@ -169,8 +222,8 @@ impl Relayed {
                 now,
                 round_trip,
                 boundaries: self.has_boundaries(),
-                waited: now.since(since),
-                last_chance: now >= last_chance,
+                waited: now.since(asked.waits_since),
+                last_chance: is_last_chance,
             },
         )?;
         Some(match self.goodbye.close_order {
@@ -180,50 +233,58 @@ impl Relayed {
         })
     }
 
+    /// Whether a side has said its Close or ended, though neither was told to.
+    pub(super) fn is_leaving_by_itself(&self) -> bool {
+        self.flows
+            .iter()
+            .any(|flow| flow.boundary.close_seen() || flow.ended)
+    }
+
     /// Whether the stream's messages can be told apart: a WebSocket whose framing holds.
-    fn has_boundaries(&self) -> bool {
+    pub(super) fn has_boundaries(&self) -> bool {
         matches!(self.speech, Speech::Websocket)
             && self.flows.iter().all(|flow| !flow.boundary.is_broken())
     }
 
-    /// Tells the first side, if the stream to it stands between two messages.
-    fn tell_first(&mut self, first: First, now: Micros) {
+    /// Tells the first side, if the stream to it stands between two messages; true if it does.
+    fn tell_first(&mut self, first: First, now: Micros) -> bool {
         let way = way_to(first);
         if self.has_boundaries() {
             let Some(here) = self.flow(way).boundary.between() else {
-                return;
+                return false;
             };
             self.put_close(way, here);
         } else if self.flow(way).is_spilling() {
-            return;
+            return false;
         } else {
             self.finish(way);
         }
         self.flow(way).muted = true;
         self.start_leaving(first, now);
+        true
     }
 
     fn start_leaving(&mut self, first: First, now: Micros) {
-        if let Stay::Asked {
-            since,
-            handshake,
-            until,
-            ..
-        } = self.stay
-        {
+        if let Stay::Asked(asked) = &self.stay {
+            let Asked {
+                since,
+                handshake,
+                until,
+                ..
+            } = **asked;
+            let impatient = Micros(now.0 + handshake);
             // A Close asks for an answer, and so much time is enough for one. A FIN asks for
             // nothing: the other side may have much to say, and has the time that there is.
             let until = match self.speech {
-                Speech::Websocket => until.min(Micros(now.0 + handshake)),
+                Speech::Websocket => until.min(impatient),
                 Speech::Bytes => until,
             };
-            let impatient = Micros(now.0 + handshake);
-            self.stay = Stay::Leaving {
+            self.stay = Stay::Leaving(Box::new(Leaving {
                 first,
                 since,
                 impatient,
                 until,
-            };
+            }));
         }
     }
 
@@ -240,8 +301,8 @@ impl Relayed {
             self.lose(way, lost as u64);
             return;
         }
-        match (self.stay, walk.close) {
-            (Stay::Leaving { .. }, Some(close)) if way == Direction::ToClient => {
+        match (&self.stay, walk.close) {
+            (Stay::Leaving(_), Some(close)) if way == Direction::ToClient => {
                 // The agent was told first, and this is its answer: ours goes in its place, so
                 // that the client sees the configured code whatever the agent makes of it.
                 self.send(way, &turn.scratch[..close]);
@@ -249,7 +310,7 @@ impl Relayed {
                 self.inject(way, &frame);
                 self.flow(way).muted = true;
             }
-            (Stay::Leaving { .. }, _) => {
+            (Stay::Leaving(_), _) => {
                 let end = walk.close_end.unwrap_or(n);
                 self.send(way, &turn.scratch[..end]);
                 if walk.close_end.is_some() {
@@ -264,14 +325,24 @@ impl Relayed {
     /// Passes a chunk on, and puts the Close right behind it if this is the moment: in one write,
     /// so that it reaches the client before its next thought.
     fn take_asked(&mut self, way: Direction, n: usize, walk: Walk, turn: &mut Turn) {
+        if way == Direction::ToClient
+            && let (Some(boundary), None) = (walk.boundary, walk.close)
+            && self.has_to_announce()
+        {
+            return self.announce_inside(&turn.scratch[..n], boundary, turn.now);
+        }
         let first = self.moment(turn.now).filter(|first| way_to(*first) == way);
         let (Some(first), Some(boundary), true) = (first, walk.boundary, self.has_boundaries())
         else {
             return self.send(way, &turn.scratch[..n]);
         };
-        let forced =
-            matches!(self.stay, Stay::Asked { last_chance, .. } if turn.now >= last_chance);
-        if boundary < n && !forced {
+        let is_last_chance =
+            matches!(&self.stay, Stay::Asked(asked) if turn.now >= asked.last_chance);
+        if boundary < n && !is_last_chance {
+            return self.send(way, &turn.scratch[..n]);
+        }
+        if !self.may_go(turn.now, &turn.allowance) {
+            self.let_it_pass(turn.now);
             return self.send(way, &turn.scratch[..n]);
         }
         // A sender that never pauses leaves no chunk that ends between messages: then the message
@@ -283,11 +354,20 @@ impl Relayed {
         self.send(way, &turn.scratch[..end]);
         self.flow(way).muted = true;
         self.start_leaving(first, turn.now);
+        turn.allowance.take();
+    }
+
+    /// A good moment passes for want of leave. The next will be as good, and until then no worse one
+    /// is taken, as would be after a long wait.
+    fn let_it_pass(&mut self, now: Micros) {
+        if let Stay::Asked(asked) = &mut self.stay {
+            asked.waits_since = now;
+        }
     }
 
     /// The session has left when both sides have said their Close, or ended, and have been told.
     pub(super) fn left(&mut self) -> Option<Outcome> {
-        let Stay::Leaving { .. } = self.stay else {
+        let Stay::Leaving(_) = self.stay else {
             return None;
         };
         if !self.has_boundaries() {
@@ -313,7 +393,7 @@ impl Relayed {
 
     /// A side that ended without a Close while the session leaves: the other is told by ours.
     pub(super) fn say_goodbye_before_the_end(&mut self, way: Direction) {
-        if matches!(self.stay, Stay::Leaving { .. }) {
+        if matches!(self.stay, Stay::Leaving(_)) {
             self.close_if_between(way);
             self.flow(way).muted = true;
         }
@@ -322,7 +402,7 @@ impl Relayed {
     /// A side that was reset while the session leaves has gone. That is what it was asked for, if
     /// it had said its Close, or had been told and knows no Close.
     pub(super) fn reset_while_leaving(&mut self, way: Direction) -> Option<Outcome> {
-        let Stay::Leaving { .. } = self.stay else {
+        let Stay::Leaving(_) = self.stay else {
             return None;
         };
         let went = match self.speech {
@@ -345,7 +425,7 @@ impl Relayed {
         let words = self.flow(Direction::ToUpstream);
         let client_has_gone =
             (words.boundary.close_complete() || words.ended) && !words.is_spilling();
-        let asked_first = matches!(self.stay, Stay::Leaving { .. });
+        let asked_first = matches!(self.stay, Stay::Leaving(_)) || self.has_announced();
         for way in [Direction::ToUpstream, Direction::ToClient] {
             self.close_if_between(way);
             if !self.flow(way).finished {
@@ -356,43 +436,6 @@ impl Relayed {
             Outcome::Closed
         } else {
             Outcome::Cut
-        }
-    }
-
-    /// What a session that is cut had not done, in words.
-    pub(super) fn why_still_here(&self) -> &'static str {
-        match (self.stay, self.speech) {
-            (Stay::Staying, _) => "was not asked to go before the deadline",
-            (Stay::Asked { .. }, Speech::Bytes) => "was never quiet",
-            (Stay::Asked { .. }, Speech::Websocket) => "never stood between two messages",
-            (
-                Stay::Leaving {
-                    first: First::Client,
-                    ..
-                },
-                Speech::Websocket,
-            ) => "the client did not answer the Close",
-            (
-                Stay::Leaving {
-                    first: First::Agent,
-                    ..
-                },
-                Speech::Websocket,
-            ) => "the agent did not answer the Close",
-            (
-                Stay::Leaving {
-                    first: First::Client,
-                    ..
-                },
-                Speech::Bytes,
-            ) => "the client did not end its side",
-            (
-                Stay::Leaving {
-                    first: First::Agent,
-                    ..
-                },
-                Speech::Bytes,
-            ) => "the agent did not end its side",
         }
     }
 
@@ -425,7 +468,7 @@ impl Relayed {
 }
 
 /// The direction in which a side is the destination.
-fn way_to(first: First) -> Direction {
+pub(super) fn way_to(first: First) -> Direction {
     match first {
         First::Client => Direction::ToClient,
         First::Agent => Direction::ToUpstream,

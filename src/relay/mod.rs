@@ -4,12 +4,16 @@
 //! half by a function call on its own worker. No HTTP, no phase and no plan of a drain come in
 //! here; the relay is told whom to ask to go, and finds the moment.
 
+mod allowance;
+mod announce;
+mod blame;
 pub mod boundary;
 pub mod close_frame;
 mod flow;
 mod half;
 mod leave;
 mod moment;
+mod patience;
 mod pump;
 mod relayed;
 mod traffic;

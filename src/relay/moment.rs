@@ -64,13 +64,18 @@ const FIRST_BYTES: u64 = 5_000_000;
 /// Raw bytes that come more often than this, in microseconds, are taken for a transfer.
 const TRANSFER: u32 = 40_000;
 
+/// How long the moment behind a streamed answer lasts, in microseconds.
+const BREATH: u64 = 100_000;
+
 /// The silence behind which an answer without boundaries is taken to be whole, in microseconds.
 const SILENCE: u64 = 5_000;
 
 /// Whether now is the moment, and who is told first.
 pub(super) fn decide(traffic: &Traffic, c: Circumstances) -> Option<First> {
     let only_answers = traffic.agent_only_answers();
+    let streams = !only_answers && streams_answers(traffic, c);
     let first = if only_answers
+        || streams
         || pace(traffic, Direction::ToClient, c) > pace(traffic, Direction::ToUpstream, c)
     {
         First::Client
@@ -81,6 +86,8 @@ pub(super) fn decide(traffic: &Traffic, c: Circumstances) -> Option<First> {
         || settled(traffic, c)
             && if only_answers {
                 behind_an_answer(traffic, c)
+            } else if streams {
+                behind_a_whole_answer(traffic, c)
             } else {
                 behind_a_beat(traffic, first, c)
             };
@@ -104,16 +111,7 @@ fn behind_an_answer(traffic: &Traffic, c: Circumstances) -> bool {
         return true;
     }
     if traffic.last == Some(Direction::ToUpstream) {
-        if agent.messages == 0 && client.messages > ONE_WAY {
-            return true;
-        }
-        // An answer is due, unless it has been for so long that there will be none.
-        let usual = match agent.messages {
-            0 if c.boundaries => FIRST_ANSWER,
-            0 => FIRST_BYTES,
-            _ => PATIENCE.max(u64::from(traffic.answer) * 8),
-        };
-        return c.now.since(client.said) > usual.max(u64::from(client.gap) * 3);
+        return none_is_due(traffic, c);
     }
     // Without boundaries there is no better moment to wait for.
     let patience = if c.boundaries {
@@ -122,6 +120,44 @@ fn behind_an_answer(traffic: &Traffic, c: Circumstances) -> bool {
         SHORT_PATIENCE
     };
     just_said(agent, c) || c.waited >= PATIENCE || is_quiet_for_long(client, traffic, patience, c)
+}
+
+/// Whether the client, who spoke last, waits for no answer: it never has one, or has waited for so
+/// long that there will be none.
+fn none_is_due(traffic: &Traffic, c: Circumstances) -> bool {
+    let client = traffic.of(Direction::ToUpstream);
+    let agent = traffic.of(Direction::ToClient);
+    if agent.messages == 0 && client.messages > ONE_WAY {
+        return true;
+    }
+    let usual = match agent.messages {
+        0 if c.boundaries => FIRST_ANSWER,
+        0 => FIRST_BYTES,
+        _ => PATIENCE.max(u64::from(traffic.answer) * 8),
+    };
+    c.now.since(client.said) > usual.max(u64::from(client.gap) * 3)
+}
+
+/// Whether what the agent says is an answer in many messages. One that goes on for longer than any
+/// first answer may take is none: the agent has begun to push.
+fn streams_answers(traffic: &Traffic, c: Circumstances) -> bool {
+    let asked = traffic.of(Direction::ToUpstream).said;
+    c.boundaries && traffic.agent_streams_answers() && c.now.since(asked) <= FIRST_ANSWER
+}
+
+/// Request and an answer in many messages: the client is told when the agent has fallen silent
+/// behind the last of them, and before its next thought.
+fn behind_a_whole_answer(traffic: &Traffic, c: Circumstances) -> bool {
+    if traffic.last == Some(Direction::ToUpstream) {
+        return none_is_due(traffic, c);
+    }
+    let client = traffic.of(Direction::ToUpstream);
+    let silent_for = c.now.since(traffic.of(Direction::ToClient).said);
+    let pause = traffic.pause_behind_an_answer();
+    silent_for > pause
+        && (silent_for < pause + BREATH
+            || c.waited >= PATIENCE
+            || is_quiet_for_long(client, traffic, PATIENCE, c))
 }
 
 /// Somebody speaks unasked: the other side is told last, in the breath of its own beat. That is the
@@ -364,6 +400,40 @@ mod tests {
         let mut traffic = Traffic::default();
         traffic.note(Direction::ToUpstream, Micros(1_000), 1);
         assert_eq!(decide(&traffic, at(900_000)), None);
+    }
+
+    #[test]
+    fn a_streamed_answer_is_heard_to_its_end() {
+        let (mut traffic, mut now) = (Traffic::default(), 0);
+        for _ in 0..4 {
+            now += 3_000_000;
+            traffic.note(Direction::ToUpstream, Micros(now), 1);
+            now += 500_000;
+            for _ in 0..200 {
+                now += 40_000;
+                traffic.note(Direction::ToClient, Micros(now), 1);
+                let mut c = at(now);
+                c.waited = 2 * PATIENCE;
+                if traffic.agent_streams_answers() {
+                    assert_eq!(decide(&traffic, c), None, "within an answer");
+                    c.now = Micros(now + 30_000);
+                    assert_eq!(decide(&traffic, c), None, "between two words");
+                }
+            }
+        }
+        assert_eq!(decide(&traffic, at(now + 170_000)), Some(First::Client));
+        assert_eq!(decide(&traffic, at(now + 2_900_000)), None, "a thought");
+        traffic.note(Direction::ToUpstream, Micros(now + 3_000_000), 1);
+        assert_eq!(decide(&traffic, at(now + 3_400_000)), None, "one is due");
+        // One that does not end is none.
+        now += 3_000_000;
+        for _ in 0..2_000 {
+            now += 40_000;
+            traffic.note(Direction::ToClient, Micros(now), 1);
+        }
+        let mut c = at(now + 1_000);
+        c.waited = PATIENCE;
+        assert_eq!(decide(&traffic, c), Some(First::Agent));
     }
 
     #[test]

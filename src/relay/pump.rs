@@ -24,6 +24,7 @@ use crate::session::{
     SessionId, Whom, WorkerIndex,
 };
 
+use super::allowance::Allowance;
 use super::leave::{Stay, Verdict};
 use super::relayed::{CHUNK, Progress, ROOM, Relayed, Speech, Turn};
 use super::traffic::Micros;
@@ -78,39 +79,15 @@ struct Inner {
     leaving: Vec<(usize, u32)>,
     /// Those that were cut or have taken their leave, until somebody asks.
     gone: Gone,
-    leave: Allowance,
     next_turn: u32,
     waker: Option<Waker>,
-}
-
-/// How many may go because time has passed, and not because something was said on them: sessions
-/// that fell silent together would otherwise go together.
-#[derive(Debug, Default)]
-struct Allowance(f64);
-
-impl Allowance {
-    /// What one look adds: one in 20 ms, or more where so many wait that it would take longer than
-    /// half a second.
-    fn grow(&mut self, waiting: usize) {
-        let per_look = LOOK.as_secs_f64() / 0.020;
-        let share = LOOK.as_secs_f64() / 0.500;
-        let more = per_look.max(waiting as f64 * share);
-        self.0 = (self.0 + more).min(more.max(1.0));
-    }
-
-    fn is_there(&self) -> bool {
-        self.0 >= 1.0
-    }
-
-    fn take(&mut self) {
-        self.0 -= 1.0;
-    }
 }
 
 #[derive(Debug)]
 struct TurnState {
     scratch: Option<Box<[u8]>>,
     epoch: Instant,
+    allowance: Allowance,
 }
 
 impl TurnState {
@@ -132,8 +109,10 @@ impl TurnState {
         let mut turn = Turn {
             scratch,
             now: self.now(),
+            allowance: self.allowance,
         };
         let result = f(&mut turn);
+        self.allowance = turn.allowance;
         self.scratch = Some(turn.scratch);
         result
     }
@@ -151,6 +130,7 @@ impl Pump {
         let turn = TurnState {
             scratch: None,
             epoch: Instant::now(),
+            allowance: Allowance::default(),
         };
         let pump = Pump(Rc::new(RefCell::new(Inner {
             worker,
@@ -160,7 +140,6 @@ impl Pump {
             again: Vec::new(),
             leaving: Vec::new(),
             gone: Gone::default(),
-            leave: Allowance::default(),
             next_turn: 0,
             waker: None,
         })));
@@ -345,16 +324,13 @@ impl Inner {
     /// Looks at those that were asked to go.
     fn look_at_the_leaving(&mut self) {
         let now = self.turn.now();
-        self.leave.grow(self.leaving.len());
+        let mut urgency = 0.0;
         let mut index = 0;
         while let Some(&(slot, turn)) = self.leaving.get(index) {
             let verdict = match self.sessions.get_mut(slot) {
                 Some(session) if session.turn == turn => {
-                    let waited = session.is_waiting();
-                    let verdict = session.consider(now, self.leave.is_there());
-                    if waited && !session.is_waiting() {
-                        self.leave.take();
-                    }
+                    let verdict = session.consider(now, &mut self.turn.allowance);
+                    urgency += session.urgency(now);
                     verdict
                 }
                 _ => {
@@ -374,6 +350,7 @@ impl Inner {
                 }
             }
         }
+        self.turn.allowance.pass(now, urgency);
     }
 }
 

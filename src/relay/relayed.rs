@@ -11,6 +11,7 @@ use crate::config::Goodbye;
 use crate::net::sockinfo;
 use crate::session::{Connected, Counted, Direction, Kind, Outcome};
 
+use super::allowance::Allowance;
 use super::boundary::{Sender, Walk};
 use super::flow::Flow;
 use super::half::Half;
@@ -40,6 +41,8 @@ pub(super) struct Turn {
     pub(super) scratch: Box<[u8]>,
     /// The time.
     pub(super) now: Micros,
+    /// How many may go now.
+    pub(super) allowance: Allowance,
 }
 
 /// How a turn of a session ended.
@@ -344,8 +347,10 @@ impl Relayed {
             Speech::Bytes => true,
             Speech::Websocket => self.flows.iter().any(|flow| flow.boundary.close_seen()),
         };
-        match (self.stay, polite) {
-            (Stay::Leaving { .. }, _) => Outcome::Closed,
+        match (&self.stay, polite) {
+            (Stay::Leaving(_), _) => Outcome::Closed,
+            // Its client was told, and went by itself.
+            (_, true) if self.has_announced() => Outcome::Closed,
             (_, true) => Outcome::Finished,
             (_, false) => Outcome::Failed,
         }
@@ -363,5 +368,16 @@ impl Relayed {
         if let Some(counted) = self.counted.take() {
             counted.end(outcome);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_stays_is_small() {
+        let bytes = size_of::<Relayed>();
+        assert!(bytes <= 320, "{bytes} bytes");
     }
 }

@@ -68,6 +68,57 @@ fn nearer(average: u32, sample: u32, parts: i64) -> u32 {
     u32::try_from(next).unwrap_or(u32::MAX)
 }
 
+/// The shortest silence behind which an answer in many messages is over, in microseconds.
+const PAUSE: u64 = 50_000;
+/// Such a silence is so many of the gaps within the answer.
+const GAPS: u64 = 4;
+
+/// Answers in many messages, as of a model that streams its words.
+#[derive(Clone, Copy, Debug, Default)]
+struct Streaming {
+    /// Messages of the agent since the client spoke last.
+    burst: u32,
+    /// About the longest gap between two messages of such an answer, in microseconds.
+    gap: u32,
+    /// Answers that were over when the client spoke again.
+    whole: u16,
+    /// Times when the agent spoke unasked, or the client did into an answer.
+    stray: u16,
+}
+
+impl Streaming {
+    fn pause(&self) -> u64 {
+        PAUSE.max(u64::from(self.gap) * GAPS)
+    }
+
+    /// The agent has spoken after `silence` of its own, and the client has not since.
+    fn goes_on(&mut self, silence: u64, messages: u32) {
+        if self.burst == 0 {
+            // A greeting, or an agent that nobody has asked yet.
+            return;
+        }
+        if self.gap > 0 && silence > self.pause() {
+            self.stray = self.stray.saturating_add(1);
+        }
+        let sample = u32::try_from(silence / u64::from(messages)).unwrap_or(u32::MAX);
+        self.gap = sample.max(self.gap - self.gap / 16);
+        self.burst = self.burst.saturating_add(messages);
+    }
+
+    /// The client has spoken after a silence of the agent.
+    fn is_answered(&mut self, silence: u64) {
+        if self.burst > 1 {
+            let count = if silence > self.pause() {
+                &mut self.whole
+            } else {
+                &mut self.stray
+            };
+            *count = count.saturating_add(1);
+        }
+        self.burst = 0;
+    }
+}
+
 /// The traffic of both directions.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Traffic {
@@ -78,6 +129,7 @@ pub(super) struct Traffic {
     pub(super) unasked: u32,
     /// Who spoke last.
     pub(super) last: Option<Direction>,
+    streaming: Streaming,
 }
 
 impl Traffic {
@@ -96,9 +148,21 @@ impl Traffic {
                     let took = u32::try_from(now.since(asked)).unwrap_or(u32::MAX);
                     self.answer = smoothed(self.answer, took);
                     self.unasked = self.unasked.saturating_add(messages - 1);
+                    self.streaming.burst = messages;
                 }
-                _ => self.unasked = self.unasked.saturating_add(messages),
+                _ => {
+                    self.unasked = self.unasked.saturating_add(messages);
+                    let silence = now.since(self.of(direction).said);
+                    self.streaming.goes_on(silence, messages);
+                }
             }
+        }
+        if messages > 0
+            && direction == Direction::ToUpstream
+            && self.last == Some(Direction::ToClient)
+        {
+            let silence = now.since(self.of(Direction::ToClient).said);
+            self.streaming.is_answered(silence);
         }
         self.rhythms[direction.index()].beat(now, messages);
         if messages > 0 {
@@ -110,6 +174,20 @@ impl Traffic {
     /// unasked.
     pub(super) fn agent_only_answers(&self) -> bool {
         u64::from(self.unasked) * 8 <= self.of(Direction::ToClient).messages
+    }
+}
+
+impl Traffic {
+    /// Whether the agent answers in many messages, and falls silent before the client speaks again:
+    /// so it was at least twice, and hardly ever was otherwise.
+    pub(super) fn agent_streams_answers(&self) -> bool {
+        let Streaming { whole, stray, .. } = self.streaming;
+        whole >= 2 && u32::from(stray) * 8 <= u32::from(whole)
+    }
+
+    /// The silence of the agent behind which such an answer is over, in microseconds.
+    pub(super) fn pause_behind_an_answer(&self) -> u64 {
+        self.streaming.pause()
     }
 }
 
@@ -153,6 +231,66 @@ mod tests {
         assert_eq!(client.gap, 1_000_000);
         assert_eq!(client.said, Micros(19_000_000));
         assert_eq!(client.last, Micros(19_975_000), "yet it is not idle");
+    }
+
+    /// Answers of `words` messages, 20 ms apart, each asked for 2 s behind the last.
+    fn streamed(answers: u64, words: u64) -> (Traffic, Micros) {
+        let (mut traffic, mut now) = (Traffic::default(), 0);
+        for _ in 0..answers {
+            now += 2_000_000;
+            traffic.note(Direction::ToUpstream, Micros(now), 1);
+            now += 300_000;
+            for word in 0..words {
+                now += 20_000 + word % 3 * 10_000;
+                traffic.note(Direction::ToClient, Micros(now), 1);
+            }
+        }
+        (traffic, Micros(now))
+    }
+
+    #[test]
+    fn streamed_answers_are_known_by_the_silence_behind_them() {
+        let (mut traffic, now) = streamed(3, 50);
+        assert!(traffic.agent_streams_answers() && !traffic.agent_only_answers());
+        let pause = traffic.pause_behind_an_answer();
+        assert!((120_000..=160_000).contains(&pause), "{pause}");
+        // Two whole answers are needed, and one that is interrupted tells against them.
+        assert!(!streamed(2, 50).0.agent_streams_answers());
+        traffic.note(Direction::ToUpstream, Micros(now.0 + 30_000), 1);
+        assert!(!traffic.agent_streams_answers());
+    }
+
+    #[test]
+    fn a_pusher_with_a_rare_client_does_not_stream_answers() {
+        for every in [20_000, 100_000, 500_000] {
+            let mut traffic = Traffic::default();
+            let mut next = 1_700_000;
+            for beat in 1..2_000 {
+                let now = beat * every + beat * beat % 7 * every / 20;
+                if now > next {
+                    traffic.note(Direction::ToUpstream, Micros(now - every / 3), 1);
+                    next += 2_000_000 + beat % 5 * 300_000;
+                }
+                traffic.note(Direction::ToClient, Micros(now), 1);
+            }
+            assert!(!traffic.agent_streams_answers(), "{every}");
+        }
+    }
+
+    #[test]
+    fn bursts_that_nobody_asked_for_are_no_answers() {
+        let (mut traffic, mut now) = (Traffic::default(), 0);
+        for burst in 0..50 {
+            now += 2_000_000;
+            for _ in 0..10 {
+                now += 20_000;
+                traffic.note(Direction::ToClient, Micros(now), 1);
+            }
+            if burst % 3 == 0 {
+                traffic.note(Direction::ToUpstream, Micros(now + 900_000), 1);
+            }
+        }
+        assert!(!traffic.agent_streams_answers());
     }
 
     #[test]

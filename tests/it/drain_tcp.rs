@@ -55,6 +55,21 @@ async fn last_words_behind_the_fin_arrive() {
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_end_its_side_is_cut_and_named() {
+    let (proxy, _agent, mut client, _at_agent) = session("4s").await;
+    proxy.terminate();
+    assert_eq!(
+        within(20, "the FIN", client.rest()).await,
+        (vec![], End::Fin)
+    );
+    assert_eq!(proxy.exit_within(10).await.code, Some(3));
+    let cut = &proxy.report()["cut_sessions"][0];
+    let client = client.stream.local_addr().unwrap().to_string();
+    assert_eq!(cut["client"], client);
+    assert_eq!(cut["why"], "the client did not end its side");
+}
+
+#[tokio::test]
 async fn a_transfer_is_not_ended_in_the_middle() {
     let (proxy, _agent, mut client, mut at_agent) = session("10s").await;
     proxy.terminate();

@@ -33,15 +33,15 @@ fn open_handed() -> (Agent, mpsc::UnboundedReceiver<Wire>) {
 }
 
 /// A WebSocket through the proxy with both ends in the test's hands.
-struct Session {
-    proxy: Proxy,
-    client: Wire,
-    agent: Wire,
+pub(crate) struct Session {
+    pub(crate) proxy: Proxy,
+    pub(crate) client: Wire,
+    pub(crate) agent: Wire,
     _listening: Agent,
 }
 
 impl Session {
-    async fn open(configure: impl FnOnce(Builder) -> Builder) -> Session {
+    pub(crate) async fn open(configure: impl FnOnce(Builder) -> Builder) -> Session {
         let (listening, mut wires) = open_handed();
         let proxy = configure(Proxy::http(listening.addr).brief_lame_duck())
             .start()
@@ -60,7 +60,7 @@ impl Session {
         session
     }
 
-    async fn says_to_agent(&mut self, frame: Frame) {
+    pub(crate) async fn says_to_agent(&mut self, frame: Frame) {
         self.client.send(frame.masked()).await.unwrap();
         let got = self.agent_hears().await.expect("the agent hears it");
         assert_eq!(
@@ -72,21 +72,21 @@ impl Session {
         );
     }
 
-    async fn says_to_client(&mut self, frame: Frame) {
+    pub(crate) async fn says_to_client(&mut self, frame: Frame) {
         self.agent.send(frame.plain()).await.unwrap();
         assert_eq!(self.client_hears().await, Some(frame));
     }
 
-    async fn client_hears(&mut self) -> Option<Frame> {
+    pub(crate) async fn client_hears(&mut self) -> Option<Frame> {
         within(20, "a frame at the client", Frame::read(&mut self.client)).await
     }
 
-    async fn agent_hears(&mut self) -> Option<Frame> {
+    pub(crate) async fn agent_hears(&mut self) -> Option<Frame> {
         within(20, "a frame at the agent", Frame::read(&mut self.agent)).await
     }
 
     /// The drain's Close at the client, and its answer.
-    async fn client_is_asked_to_go(&mut self, code: u16) {
+    pub(crate) async fn client_is_asked_to_go(&mut self, code: u16) {
         let close = self.client_hears().await.expect("a Close");
         assert_eq!(
             (close.opcode, close.close_code()),
@@ -98,7 +98,7 @@ impl Session {
 
     /// Each side's Close, whoever is asked first, answered at once, and the end of everything in
     /// order.
-    async fn both_leave_in_order(mut self, code: u16) {
+    pub(crate) async fn both_leave_in_order(mut self, code: u16) {
         let (client, agent) = (&mut self.client, &mut self.agent);
         let at_client = async {
             let close = Frame::read(client).await.expect("a Close at the client");
@@ -131,7 +131,7 @@ impl Session {
     }
 
     /// The agent's Close, answered, and then the end of everything in order.
-    async fn ends_in_order(mut self, code: u16) {
+    pub(crate) async fn ends_in_order(mut self, code: u16) {
         let close = self.agent_hears().await.expect("a Close at the agent");
         assert_eq!(
             (close.opcode, close.close_code()),

@@ -23,6 +23,8 @@
 mod harness;
 
 mod alerts;
+mod drain_announces;
+mod drain_answers;
 mod drain_ends_early;
 mod drain_events;
 mod drain_far;

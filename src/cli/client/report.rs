@@ -44,6 +44,7 @@ pub(crate) struct KindReport {
 pub(crate) struct CutReport {
     pub(crate) id: String,
     pub(crate) kind: String,
+    pub(crate) client: String,
     pub(crate) age: f64,
     pub(crate) why: String,
 }

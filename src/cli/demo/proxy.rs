@@ -137,6 +137,9 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
             close_code: 1012,
             close_reason: "the demo".to_owned(),
             close_order: CloseOrder::Auto,
+            close_patience: None,
+            announcement: None,
+            announce_ahead: Duration::from_secs(5),
         },
         forward_to: None,
     };

@@ -56,9 +56,10 @@ pub(crate) fn report_table(report: &Report) -> Vec<String> {
     ));
     for cut in report.cut_sessions.iter().take(CUT_SHOWN) {
         lines.push(format!(
-            "  cut: {} {}, open for {}: {}",
+            "  cut: {} {} of {}, open for {}: {}",
             cut.kind,
             cut.id,
+            printable(&cut.client),
             tenths(cut.age),
             printable(&cut.why)
         ));
@@ -125,7 +126,7 @@ mod tests {
                 "websocket":{"at_start":570,"outcomes":{"closed":570}}},
             "served_while_lame_duck":4,"refused":1,
             "undelivered_bytes":{"to_client":1,"to_upstream":0},
-            "cut":1,"cut_sessions":[{"id":"00ab","kind":"tcp","age":90.0,"why":"it kept sending"}],
+            "cut":1,"cut_sessions":[{"id":"00ab","kind":"tcp","client":"10.0.0.7:5123","age":90.0,"why":"it kept sending"}],
             "exit_code":3}"#,
         )
         .unwrap();
@@ -138,7 +139,7 @@ mod tests {
              \n  phases: lame_duck 3.0s, closing 18.4s\
              \n  new sessions: 4 served while lame duck, 1 refused after\
              \n  undelivered: 1 byte to_client\
-             \n  cut: tcp 00ab, open for 1m30s: it kept sending"
+             \n  cut: tcp 00ab of 10.0.0.7:5123, open for 1m30s: it kept sending"
         );
     }
 }

@@ -74,6 +74,18 @@ websocket_close_code = 1000
 }
 
 #[test]
+fn an_announcement_with_an_unknown_gap_names_the_known_ones() {
+    let text = with("[drain]\nwebsocket_announce = '{\"in\":{in_s}}'\n");
+    let shown = file(&text).expect_err("faulty").to_string();
+    for part in [
+        "x.toml:9:22: error: drain.websocket_announce: `{in_s}` is not known here",
+        "known are {in_ms} and {close_in_ms}",
+    ] {
+        assert!(shown.contains(part), "{shown}");
+    }
+}
+
+#[test]
 fn what_is_missing_is_told_at_the_table_it_belongs_to() {
     assert_eq!(
         told("[[listener]]\nbind = \"0.0.0.0:1\"\nprotocol = \"tcp\"\n\n[upstream.agent]\n"),

@@ -62,6 +62,9 @@ fn the_least_gets_the_defaults() {
     let listener = &config.listeners[0];
     assert_eq!(listener.name.to_string(), "chat");
     assert_eq!(listener.goodbye.close_code, 1012);
+    assert_eq!(listener.goodbye.close_patience, None);
+    assert_eq!(listener.goodbye.announcement, None);
+    assert_eq!(listener.goodbye.announce_ahead.as_secs(), 5);
     assert_eq!(listener.http.max_header_bytes, 65536);
     assert_eq!(listener.http.via, None);
     assert_eq!(config.upstreams[0].idle_timeout.as_secs(), 4);
@@ -111,6 +114,28 @@ fn each_listener_may_have_a_peer_of_its_own() {
     };
     assert_eq!(peers(&text), ["peer:8080", "peer:1"]);
     assert_eq!(peers(&text.replace("\"forward\"", "\"serve\"")), [""; 0]);
+}
+
+#[test]
+fn a_listener_takes_leave_in_its_own_way() {
+    let text = with(
+        "[drain]\nclose_patience = \"9s\"\nwebsocket_announce = '{\"in\":{in_ms}}'\n\
+         websocket_announce_ahead = \"8s\"\n",
+    ) + "[[listener]]\nname = \"b\"\nbind = \"[::]:1\"\nprotocol = \"http\"\n\
+         upstream = \"agent\"\nclose_patience = \"500ms\"\nwebsocket_announce = \"\"\n\
+         websocket_announce_ahead = \"1s\"\n";
+    let config = file(&text).expect("legal").config;
+    let [first, second] = config.listeners.as_slice() else {
+        panic!("{config:?}")
+    };
+    let told = first.goodbye.announcement.as_ref().expect("as in [drain]");
+    assert_eq!(told.fill(7, 9), "{\"in\":7}");
+    assert_eq!(first.goodbye.announce_ahead.as_secs(), 8);
+    assert_eq!(first.goodbye.close_patience.map(|d| d.as_secs()), Some(9));
+    assert_eq!(second.goodbye.announcement, None, "an empty text is none");
+    assert_eq!(second.goodbye.announce_ahead.as_secs(), 1);
+    let patience = second.goodbye.close_patience;
+    assert_eq!(patience.map(|d| d.as_millis()), Some(500));
 }
 
 #[test]

@@ -47,6 +47,11 @@ fn each_danger_has_its_warning() {
              forwarded",
         ),
         (
+            format!("{tcp}websocket_announce = \"bye\"\n"),
+            "x.toml:13:22: warning: listener[1].websocket_announce: means nothing on a tcp \
+             listener",
+        ),
+        (
             format!("{tcp}[listener.http]\n"),
             "x.toml:13:1: warning: listener[1].http: means nothing on a tcp listener",
         ),

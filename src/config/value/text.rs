@@ -7,6 +7,7 @@ use http::HeaderName;
 use toml::de::DeValue;
 
 use super::{Show, Wrong, string};
+use crate::config::announcement::Announcement;
 use crate::config::keys::Default;
 use crate::config::types::{ListenerName, UpstreamName};
 
@@ -106,6 +107,30 @@ pub(in crate::config) fn close_reason(value: &DeValue<'_>) -> Result<String, Wro
         ));
     }
     Ok(text.to_owned())
+}
+
+/// The message that tells a client to come back; an empty text is none.
+pub(in crate::config) fn announcement(value: &DeValue<'_>) -> Result<Option<Announcement>, Wrong> {
+    let text = string(value, "a text", r#"such as '{"reconnect_in_ms":{in_ms}}'"#)?;
+    match text {
+        "" => Ok(None),
+        text => Announcement::parse(text).map(Some),
+    }
+}
+
+impl Show for Option<Announcement> {
+    fn show(&self) -> String {
+        self.as_ref()
+            .map(|announcement| format!("{:?}", announcement.template()))
+            .unwrap_or_default()
+    }
+
+    fn as_default(&self) -> Default {
+        match self {
+            Some(_) => Default::Is(self.show()),
+            None => Default::Said("none"),
+        }
+    }
 }
 
 impl Show for String {

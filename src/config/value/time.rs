@@ -5,6 +5,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::{Show, Wrong, string};
+use crate::config::keys::Default;
 use crate::config::types::Stretch;
 
 /// The longest duration taken: above it stands a slip of the pen (`5M` is five months), and
@@ -48,6 +49,11 @@ pub(in crate::config) fn duration(value: &DeValue<'_>) -> Result<Duration, Wrong
 /// A duration that is not zero.
 pub(in crate::config) fn positive_duration(value: &DeValue<'_>) -> Result<Duration, Wrong> {
     parse_positive_duration(duration_text(value)?)
+}
+
+/// The longest wait for a good moment; it ends with the window in any case.
+pub(in crate::config) fn patience(value: &DeValue<'_>) -> Result<Option<Duration>, Wrong> {
+    positive_duration(value).map(Some)
 }
 
 fn duration_text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, Wrong> {
@@ -117,6 +123,19 @@ pub(in crate::config) fn show_duration(duration: Duration) -> String {
 impl Show for Duration {
     fn show(&self) -> String {
         format!("\"{}\"", show_duration(*self))
+    }
+}
+
+impl Show for Option<Duration> {
+    fn show(&self) -> String {
+        self.map(|length| length.show()).unwrap_or_default()
+    }
+
+    fn as_default(&self) -> Default {
+        match self {
+            Some(_) => Default::Is(self.show()),
+            None => Default::Said("as long as the window allows"),
+        }
     }
 }
 
