@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -253,6 +254,7 @@ impl App {
         let drain = Drain::new(drain::Parts {
             settings: config.drain.clone(),
             listeners: Arc::clone(&exposition.listeners),
+            ahead: longest_announcement(&config),
             ledgers,
             workers: workers.clone(),
             holds,
@@ -328,6 +330,14 @@ fn say_listening(name: &ListenerName, protocol: crate::config::Protocol, socket:
     if let Ok(addr) = socket.local_addr() {
         tracing::info!(listener = %name, protocol, %addr, "listening");
     }
+}
+
+/// How long before its Close a session hears of it, where it hears of it the earliest.
+fn longest_announcement(config: &Config) -> Duration {
+    let goodbyes = config.listeners.iter().map(|listener| &listener.goodbye);
+    let announced = goodbyes.filter(|goodbye| goodbye.announcement.is_some());
+    let ahead = announced.map(|goodbye| goodbye.announce_ahead);
+    ahead.max().unwrap_or_default()
 }
 
 fn ledgers(config: &Config) -> Ledgers {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::config::{Goodbye, Protocol};
 use crate::http::{Accepted, Agent, Arrival, Connections, Site};
@@ -18,6 +18,7 @@ use crate::net::Tasks;
 use crate::relay::{Pump, Speech, Tunnel};
 use crate::session::{
     Connected, Home, Ledger, ListenerIndex, Order, Page, Phase, PhaseView, Refusal, SessionId,
+    Terms,
 };
 
 use super::acceptor::Acceptor;
@@ -232,11 +233,7 @@ impl Worker {
                 // Whoever asked and has gone needs no answer.
                 let _ = reply.send(self.list(from, limit));
             }
-            Order::Leave {
-                ids,
-                until,
-                handshake,
-            } => self.leave(&ids, until, handshake),
+            Order::Leave { ids, terms } => self.leave(&ids, terms),
             Order::Cut { whom, reply } => {
                 let mut cut = self.pump.cut(&whom);
                 cut.extend(self.connections.cut(&whom));
@@ -259,11 +256,11 @@ impl Worker {
         page
     }
 
-    fn leave(&self, ids: &[SessionId], until: Instant, handshake: Duration) {
+    fn leave(&self, ids: &[SessionId], terms: Terms) {
         for id in ids {
             match id.home() {
-                Home::Pump => self.pump.leave(*id, until, handshake),
-                Home::Http => self.connections.leave(*id, until),
+                Home::Pump => self.pump.leave(*id, terms),
+                Home::Http => self.connections.leave(*id, terms.until),
             }
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::session::{Deadline, Facts, SessionId, Workers};
+use crate::session::{Deadline, Facts, SessionId, Terms, Workers};
 
 use super::schedule::{Limits, Schedule};
 use super::witness::Witness;
@@ -18,6 +18,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 pub(super) struct Closing {
     schedule: Schedule,
     deadline: Deadline,
+    close_timeout: Duration,
     refreshed: Option<Instant>,
     /// As they were asked for last; kept only if somebody wants to hear who is asked to go.
     facts: Vec<Facts>,
@@ -29,6 +30,7 @@ impl Closing {
         Closing {
             schedule: Schedule::new(now, deadline, limits),
             deadline,
+            close_timeout: limits.close_timeout,
             refreshed: None,
             facts: Vec::new(),
         }
@@ -72,7 +74,12 @@ impl Closing {
     fn ask(&self, ids: &[SessionId], workers: &Workers, witness: &Witness) {
         if !ids.is_empty() {
             witness.tell_asked(&self.facts, ids);
-            workers.leave(ids, self.deadline.at(), self.schedule.reserve());
+            let terms = Terms {
+                until: self.deadline.at(),
+                reserve: self.schedule.reserve(),
+                close_timeout: self.close_timeout,
+            };
+            workers.leave(ids, terms);
         }
     }
 }

@@ -337,6 +337,7 @@ impl Drain {
     fn closing(&self, course: &Course) -> Closing {
         let limits = Limits {
             close_timeout: self.settings.close_timeout,
+            ahead: self.ahead,
             at_once: self.settings.max_closing.get(),
         };
         Closing::new(Instant::now(), course.deadline, limits)

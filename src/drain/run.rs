@@ -24,6 +24,8 @@ pub struct Parts {
     pub settings: config::Drain,
     /// The listeners' names, by index.
     pub listeners: Arc<[ListenerName]>,
+    /// The longest that a session hears of its Close before it comes.
+    pub ahead: Duration,
     /// The counts.
     pub ledgers: Ledgers,
     /// The ways to the workers.
@@ -46,6 +48,7 @@ pub struct Parts {
 pub struct Drain {
     pub(super) settings: config::Drain,
     listeners: Arc<[ListenerName]>,
+    pub(super) ahead: Duration,
     pub(super) ledgers: Ledgers,
     pub(super) workers: Workers,
     pub(super) holds: Holds,
@@ -71,6 +74,7 @@ impl Drain {
         Drain {
             settings: parts.settings,
             listeners: parts.listeners,
+            ahead: parts.ahead,
             ledgers: parts.ledgers,
             workers: parts.workers,
             holds: parts.holds,

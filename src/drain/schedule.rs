@@ -32,6 +32,8 @@ const RESERVE_PARTS: u32 = 8;
 pub(super) struct Limits {
     /// The longest that a close handshake takes.
     pub(super) close_timeout: Duration,
+    /// How long before its Close a session hears of it, where it does.
+    pub(super) ahead: Duration,
     /// The most sessions that have been asked and are not gone, as long as the window suffices.
     pub(super) at_once: usize,
 }
@@ -122,8 +124,10 @@ impl Schedule {
         let left = self.deadline.left(now);
         // In a short window the handshakes may not eat the spread.
         self.reserve = self.reserve.min(left / RESERVE_PARTS);
-        let end = now + (left - self.reserve).mul_f64(ASKING);
-        self.end = self.end.min(end);
+        let left = left - self.reserve;
+        // Who is asked last hears of it as long before as all others, and still waits for a moment.
+        let ahead = left.saturating_sub(2 * self.limits.ahead).max(left / 2);
+        self.end = self.end.min(now + left.mul_f64(ASKING).min(ahead));
     }
 
     /// Kept at the end for a close handshake.

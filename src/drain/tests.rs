@@ -62,6 +62,7 @@ impl World {
         let drain = Drain::new(Parts {
             settings: settings(),
             listeners: ["chat", "raw"].map(|name| ListenerName(name.into())).into(),
+            ahead: Duration::ZERO,
             ledgers: Ledgers::new(vec![Arc::clone(&ledger)]),
             workers: Workers::new(vec![inbox]),
             holds: holds.clone(),

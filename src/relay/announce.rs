@@ -84,7 +84,7 @@ impl Relayed {
             return;
         };
         let goodbye = &self.goodbye;
-        let latest = Micros(asked.until.0.saturating_sub(asked.handshake));
+        let latest = asked.limits.latest();
         let ahead = micros(goodbye.announce_ahead).min(latest.since(now) / 2);
         asked.announcement = Announcement::Said;
         asked.look_from = Micros(now.0 + ahead);

@@ -31,6 +31,33 @@ pub(super) enum Stay {
     Leaving(Box<Leaving>),
 }
 
+/// What bounds the leaving of a session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// When it is cut.
+    pub(super) until: Micros,
+    /// How much of the time before that is kept for its close handshake, in microseconds.
+    pub(super) reserve: u64,
+    /// The longest that this handshake may take once it has begun, in microseconds.
+    pub(super) close_timeout: u64,
+}
+
+impl Limits {
+    /// The moment from which on a close handshake would not fit any more.
+    pub(super) fn latest(&self) -> Micros {
+        Micros(self.until.0.saturating_sub(self.reserve))
+    }
+
+    /// Both bounds at once.
+    fn shortened(self, other: Limits) -> Limits {
+        Limits {
+            until: self.until.min(other.until),
+            reserve: self.reserve.min(other.reserve),
+            close_timeout: self.close_timeout.min(other.close_timeout),
+        }
+    }
+}
+
 /// A session that has been asked to go.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -44,20 +71,12 @@ pub(super) struct Asked {
     pub(super) looks: bool,
     /// When it is told without a good moment: what is left fits the close handshake.
     pub(super) last_chance: Micros,
-    /// The longest that its close handshake may take, in microseconds.
-    pub(super) handshake: u64,
-    /// When it is cut.
-    pub(super) until: Micros,
+    pub(super) limits: Limits,
     /// Whether the client hears of it beforehand.
     pub(super) announcement: Announcement,
 }
 
 impl Asked {
-    /// The moment from which on its close handshake would not fit any more.
-    fn latest(&self) -> Micros {
-        Micros(self.until.0.saturating_sub(self.handshake))
-    }
-
     /// From when on it goes at a good moment though many go: when half of its wait is over.
     fn needs_no_leave_from(&self) -> Micros {
         let wait = self.last_chance.since(self.look_from);
@@ -90,28 +109,24 @@ pub(super) enum Verdict {
 }
 
 impl Relayed {
-    /// Asks the session to go: until `until` in all, with `handshake` microseconds of it kept for
-    /// the close handshake. Being asked again can only shorten it.
-    pub(super) fn ask(&mut self, until: Micros, handshake: u64, now: Micros) {
+    /// Asks the session to go. Being asked again can only shorten it.
+    pub(super) fn ask(&mut self, limits: Limits, now: Micros) {
         let (patience, turn) = (self.goodbye.close_patience, self.turn);
         match &mut self.stay {
             Stay::Staying => {
-                let latest = Micros(until.0.saturating_sub(handshake));
                 self.stay = Stay::Asked(Box::new(Asked {
                     since: now,
                     look_from: now,
                     waits_since: now,
                     looks: false,
-                    last_chance: last_chance(now, latest, patience, turn),
-                    handshake,
-                    until,
+                    last_chance: last_chance(now, limits.latest(), patience, turn),
+                    limits,
                     announcement: self.announcement(),
                 }));
             }
             Stay::Asked(asked) => {
-                asked.handshake = handshake.min(asked.handshake);
-                asked.until = until.min(asked.until);
-                let latest = asked.latest();
+                asked.limits = asked.limits.shortened(limits);
+                let latest = asked.limits.latest();
                 // What was announced for later comes sooner now.
                 let soon = Micros(now.0 + latest.since(now) / 2);
                 asked.look_from = asked.look_from.min(soon);
@@ -119,7 +134,7 @@ impl Relayed {
                 let chance = last_chance(from, latest, patience, turn);
                 asked.last_chance = chance.min(asked.last_chance);
             }
-            Stay::Leaving(leaving) => leaving.until = until.min(leaving.until),
+            Stay::Leaving(leaving) => leaving.until = limits.until.min(leaving.until),
         }
     }
 
@@ -178,7 +193,7 @@ impl Relayed {
             return Verdict::Left(outcome);
         }
         match &self.stay {
-            Stay::Asked(asked) if now >= asked.until => Verdict::TimeIsOver,
+            Stay::Asked(asked) if now >= asked.limits.until => Verdict::TimeIsOver,
             Stay::Leaving(leaving) if now >= leaving.until => Verdict::TimeIsOver,
             Stay::Leaving(leaving) if now >= leaving.impatient => {
                 self.tell_second(now);
@@ -266,18 +281,13 @@ impl Relayed {
 
     fn start_leaving(&mut self, first: First, now: Micros) {
         if let Stay::Asked(asked) = &self.stay {
-            let Asked {
-                since,
-                handshake,
-                until,
-                ..
-            } = **asked;
-            let impatient = Micros(now.0 + handshake);
+            let Asked { since, limits, .. } = **asked;
+            let impatient = Micros(now.0.saturating_add(limits.close_timeout));
             // A Close asks for an answer, and so much time is enough for one. A FIN asks for
             // nothing: the other side may have much to say, and has the time that there is.
             let until = match self.speech {
-                Speech::Websocket => until.min(impatient),
-                Speech::Bytes => until,
+                Speech::Websocket => limits.until.min(impatient),
+                Speech::Bytes => limits.until,
             };
             self.stay = Stay::Leaving(Box::new(Leaving {
                 first,

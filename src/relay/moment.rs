@@ -67,6 +67,10 @@ const TRANSFER: u32 = 40_000;
 /// How long the moment behind a streamed answer lasts, in microseconds.
 const BREATH: u64 = 100_000;
 
+/// The same behind raw bytes, once their silence has shown that they are whole, in microseconds:
+/// two looks.
+const SHORT_BREATH: u64 = 12_000;
+
 /// The silence behind which an answer without boundaries is taken to be whole, in microseconds.
 const SILENCE: u64 = 5_000;
 
@@ -113,13 +117,7 @@ fn behind_an_answer(traffic: &Traffic, c: Circumstances) -> bool {
     if traffic.last == Some(Direction::ToUpstream) {
         return none_is_due(traffic, c);
     }
-    // Without boundaries there is no better moment to wait for.
-    let patience = if c.boundaries {
-        PATIENCE
-    } else {
-        SHORT_PATIENCE
-    };
-    just_said(agent, c) || c.waited >= PATIENCE || is_quiet_for_long(client, traffic, patience, c)
+    just_said(agent, c) || c.waited >= PATIENCE || is_quiet_for_long(client, traffic, PATIENCE, c)
 }
 
 /// Whether the client, who spoke last, waits for no answer: it never has one, or has waited for so
@@ -174,9 +172,14 @@ fn behind_a_beat(traffic: &Traffic, first: First, c: Circumstances) -> bool {
         || is_quiet_for_long(told_last, traffic, SHORT_PATIENCE, c)
 }
 
-/// Whether these are the very bytes that ended a message: what is told now goes out with them.
+/// Whether these are the very bytes that ended a message: what is told now goes out with them. Where
+/// only silence shows the end, it is the first that there is.
 fn just_said(rhythm: &Rhythm, c: Circumstances) -> bool {
-    c.boundaries && rhythm.messages > 0 && rhythm.said == c.now
+    let breath = match c.boundaries {
+        true => 0,
+        false => SILENCE + SHORT_BREATH,
+    };
+    rhythm.messages > 0 && c.now.since(rhythm.said) <= breath
 }
 
 /// Whether raw bytes have come to a pause in both directions.
@@ -211,12 +214,7 @@ fn is_quiet_for_long(rhythm: &Rhythm, traffic: &Traffic, patience: u64, c: Circu
         return silent_for > (guard + FAR) * 4;
     }
     let fading = |what: u64, over: u64| what * over.saturating_sub(c.waited) / over;
-    let far_patience = if c.boundaries {
-        PATIENCE
-    } else {
-        SHORT_PATIENCE
-    };
-    let margin = guard + fading(uneven, patience) + fading(FAR, far_patience);
+    let margin = guard + fading(uneven, patience) + fading(FAR, PATIENCE);
     silent_for + margin < gap || silent_for > gap * 2 + uneven + guard + FAR
 }
 
@@ -443,8 +441,14 @@ mod tests {
         c.boundaries = false;
         assert_eq!(decide(&traffic, c), None);
         c.now = Micros(50 * 50_000 + 6_000);
+        assert_eq!(
+            decide(&traffic, c),
+            Some(First::Client),
+            "behind the answer"
+        );
+        c.now = Micros(50 * 50_000 + 25_000);
         assert_eq!(decide(&traffic, c), None, "the client may be far away");
-        c.waited = SHORT_PATIENCE;
+        c.waited = PATIENCE;
         assert_eq!(decide(&traffic, c), Some(First::Client));
     }
 

@@ -21,11 +21,12 @@ use crate::config::Goodbye;
 use crate::net::watch;
 use crate::session::{
     Connected, Counted, CutSession, Direction, Facts, Gone, Holding, Home, Outcome, Page,
-    SessionId, Whom, WorkerIndex,
+    SessionId, Terms, Whom, WorkerIndex,
 };
 
 use super::allowance::Allowance;
-use super::leave::{Stay, Verdict};
+use super::leave::{Limits, Stay, Verdict};
+use super::patience::micros;
 use super::relayed::{CHUNK, Progress, ROOM, Relayed, Speech, Turn};
 use super::traffic::Micros;
 
@@ -195,9 +196,9 @@ impl Pump {
         page
     }
 
-    /// Asks a session to go, by `until`, with so long of that kept for the close handshake. One
+    /// Asks a session to go on these terms. One
     /// that has gone by itself is passed over.
-    pub fn leave(&self, id: SessionId, until: Instant, handshake: Duration) {
+    pub fn leave(&self, id: SessionId, terms: Terms) {
         let mut inner = self.0.borrow_mut();
         let inner = &mut *inner;
         let slot = id.slot();
@@ -208,8 +209,12 @@ impl Pump {
             return;
         }
         let first_time = matches!(session.stay, Stay::Staying);
-        let handshake = u64::try_from(handshake.as_micros()).unwrap_or(u64::MAX);
-        session.ask(inner.turn.moment(until), handshake, inner.turn.now());
+        let limits = Limits {
+            until: inner.turn.moment(terms.until),
+            reserve: micros(terms.reserve),
+            close_timeout: micros(terms.close_timeout),
+        };
+        session.ask(limits, inner.turn.now());
         if first_time {
             inner.leaving.push((slot, session.turn));
         }

@@ -17,5 +17,5 @@ pub use holds::{Hold, HoldId, HoldRefused, Holds, LONGEST_HOLD, SHORTEST_HOLD, U
 pub use id::{Home, ListenerIndex, NoSessionId, SessionId, WorkerIndex};
 pub use kind::{Direction, Kind, Outcome, Refusal};
 pub use ledger::{Connected, Counted, Ledger, Ledgers, ListenerTotals, Totals};
-pub use orders::{CutSession, Gone, Order, Page, Whom, Workers};
+pub use orders::{CutSession, Gone, Order, Page, Terms, Whom, Workers};
 pub use phase::{Deadline, DrainView, Part, PartView, Phase, PhaseView};

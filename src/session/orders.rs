@@ -25,10 +25,8 @@ pub enum Order {
     Leave {
         /// Who; those that have gone by themselves are passed over.
         ids: Vec<SessionId>,
-        /// By when each has to be gone: after that it is cut alone.
-        until: Instant,
-        /// How much of that is kept for the close handshake, which takes no longer.
-        handshake: Duration,
+        /// In what time.
+        terms: Terms,
     },
     /// End these at once; the deadline has come.
     Cut {
@@ -37,6 +35,17 @@ pub enum Order {
         /// Where the list of those that were cut goes.
         reply: oneshot::Sender<Gone>,
     },
+}
+
+/// The time that a session has which is asked to go.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// By when it has to be gone: after that it is cut alone.
+    pub until: Instant,
+    /// How much of that is kept for the close handshake: a good moment is waited for no longer.
+    pub reserve: Duration,
+    /// The longest that its close handshake may take once it has begun.
+    pub close_timeout: Duration,
 }
 
 /// Whom an order is for.
@@ -142,7 +151,7 @@ impl Workers {
     }
 
     /// Asks these to go.
-    pub fn leave(&self, ids: &[SessionId], until: Instant, handshake: Duration) {
+    pub fn leave(&self, ids: &[SessionId], terms: Terms) {
         for (worker, inbox) in self.0.iter().enumerate() {
             let ids: Vec<_> = ids
                 .iter()
@@ -151,11 +160,7 @@ impl Workers {
                 .collect();
             if !ids.is_empty() {
                 // A worker that has gone holds none of them.
-                let _ = inbox.send(Order::Leave {
-                    ids,
-                    until,
-                    handshake,
-                });
+                let _ = inbox.send(Order::Leave { ids, terms });
             }
         }
     }

@@ -6,7 +6,7 @@ use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::session::{Direction, Facts, Holding, Kind, SessionId};
+use crate::session::{Direction, Facts, Holding, Kind, SessionId, Terms};
 
 use super::Control;
 use super::body::{self, Body};
@@ -245,9 +245,13 @@ impl Control {
     /// Asks one to go: it has the time of a drain's, and is cut alone after twice that.
     pub(super) async fn end_session(&self, id: &str) -> Result<Response<Body>, Problem> {
         let (id, view) = self.find(id).await?;
-        let handshake = self.drain.close_timeout;
-        let until = Instant::now() + 2 * handshake;
-        self.workers.leave(&[id], until, handshake);
+        let close_timeout = self.drain.close_timeout;
+        let terms = Terms {
+            until: Instant::now() + 2 * close_timeout,
+            reserve: close_timeout,
+            close_timeout,
+        };
+        self.workers.leave(&[id], terms);
         tracing::info!(session.id = %id, "session asked to go by the admin API");
         let asked = true;
         Ok(body::json(

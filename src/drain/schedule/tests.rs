@@ -12,6 +12,7 @@ const TICK: Duration = Duration::from_millis(20);
 const REFRESH: u32 = 50;
 const LIMITS: Limits = Limits {
     close_timeout: Duration::from_secs(5),
+    ahead: Duration::ZERO,
     at_once: 500,
 };
 
@@ -41,6 +42,7 @@ fn schedule(now: Instant, window: Duration) -> Schedule {
     let limits = Limits {
         close_timeout: Duration::from_millis(1),
         at_once: usize::MAX,
+        ..LIMITS
     };
     Schedule::new(now, Deadline::after(now, window), limits)
 }
@@ -164,6 +166,23 @@ fn the_rate_is_even() {
 }
 
 #[test]
+fn who_is_asked_last_can_be_told_as_long_before() {
+    let limits = Limits {
+        ahead: Duration::from_secs(5),
+        ..LIMITS
+    };
+    let asked = simulate(&vec![AT_ONCE; 1_000], Duration::from_secs(40), limits);
+    assert!(
+        asked.last() <= Duration::from_secs(25),
+        "{:?}",
+        asked.last()
+    );
+    // A window that is too short for that is shared.
+    let asked = simulate(&vec![AT_ONCE; 1_000], Duration::from_secs(8), limits);
+    assert!(asked.last() > Duration::from_secs(3), "{:?}", asked.last());
+}
+
+#[test]
 fn sessions_that_go_by_themselves_slow_the_rate_down() {
     // Half of them leave in the course of the first five seconds.
     let fate = |i: u64| Fate {
@@ -188,6 +207,7 @@ fn sessions_that_are_slow_to_go_speed_it_up() {
     let patient = Limits {
         close_timeout: Duration::from_secs(8),
         at_once: usize::MAX,
+        ..LIMITS
     };
     let swift = simulate(&vec![AT_ONCE; 1_000], window, patient);
     let slowly = simulate(&vec![slow; 1_000], window, patient);
@@ -205,6 +225,7 @@ fn no_more_are_asked_at_once_than_the_limit_says() {
     let limits = Limits {
         close_timeout: Duration::from_secs(2),
         at_once: 40,
+        ..LIMITS
     };
     // 200 sessions of two seconds each need 14 at once in 30 s, and some more are not yet known to
     // be gone; without a limit, the even rate would do with fewer than these too.
