@@ -81,17 +81,21 @@ impl Manners {
         }
     }
 
-    fn tcp(self, n: usize, name: &str) -> (String, Style) {
+    fn tcp(self, n: usize, name: &str) -> (Sort, String, Style) {
         let pace = match self {
             Manners::Even(pace) => pace,
             Manners::Lively => per_second(2, 10),
             Manners::Calm => Duration::from_secs(3),
         };
         let every = pace.as_millis();
+        let (echo, chat) = (
+            format!("/echo/{name}"),
+            format!("/chat/{name}?every={every}"),
+        );
         match n % 3 {
-            0 => (format!("/chat/{name}?every={every}"), Style::Chat(pace)),
-            1 => (format!("/echo/{name}"), Style::Ask(pace)),
-            _ => (format!("/echo/{name}"), Style::Listen),
+            0 => (Sort::Chatter, chat, Style::Chat(pace)),
+            1 => (Sort::Asker, echo, Style::Ask(pace)),
+            _ => (Sort::Pusher, echo, Style::Listen),
         }
     }
 
@@ -236,7 +240,8 @@ impl Crowd {
         }
         for (n, raw) in (0..size.tcp).zip(std::iter::repeat(fronts.raw)) {
             let name = format!("tcp-{n}");
-            let (path, style) = size.manners.tcp(n, &name);
+            let (sort, path, style) = size.manners.tcp(n, &name);
+            crowd.sorts.insert(name.clone(), sort);
             let raw = raw.expect("a front for TCP");
             let wire = tcp::open(raw, &path).await.unwrap();
             crowd
@@ -278,7 +283,7 @@ impl Crowd {
         let meet = |records: Vec<Record>, agents: HashMap<String, Side>| -> Vec<Session> {
             let meet = |client: Record| Session {
                 agent: agents[&client.name].clone(),
-                sort: sorts.get(&client.name).copied(),
+                sort: sorts[&client.name],
                 client,
             };
             records.into_iter().map(meet).collect()
@@ -299,15 +304,14 @@ const AT_ONCE: usize = 64;
 pub(crate) struct Session {
     pub(crate) client: Record,
     pub(crate) agent: Side,
-    /// Of a WebSocket.
-    pub(crate) sort: Option<Sort>,
+    pub(crate) sort: Sort,
 }
 
 impl Session {
     /// Messages of the client that were to be answered and were not.
     pub(crate) fn unanswered(&self) -> u64 {
         let side = &self.client.side;
-        match self.sort.is_some_and(Sort::is_answered) {
+        match self.sort.is_answered() {
             true => side.sent.saturating_sub(side.received.len() as u64),
             false => self.client.unanswered,
         }

@@ -140,10 +140,8 @@ impl Faults {
                 }
             }
             lost += of_session;
-            // From afar, what both sides say unasked crosses on the wire, and a raw TCP session has no
-            // word that would keep its client from speaking into a FIN. That is counted, by the proxy.
-            let crosses = matches!(session.sort, None | Some(Sort::Chatter));
-            if !(drill.is_far() && crosses) {
+            // From afar, what both sides say unasked crosses on the wire. That is counted, by the proxy.
+            if !(drill.is_far() && session.sort == Sort::Chatter) {
                 // A request that crosses the Close is lost itself, or its answer is.
                 crossed += of_session.max(session.unanswered());
             }

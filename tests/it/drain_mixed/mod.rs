@@ -89,7 +89,7 @@ async fn thousands_of_websockets_are_drained_without_growing() {
             one_way: Duration::ZERO,
             unevenness: 4.0,
             vitals: Some(Bounds {
-                plan: 256,
+                plan: 64,
                 answer: Duration::from_millis(50),
             }),
         },

@@ -94,7 +94,7 @@ fn in_websockets(sessions: &[Session], rows: &mut Vec<(&'static str, String)>) {
         "… inside a message",
         of(sessions.iter().filter(torn).count(), all),
     ));
-    let asked = |s: &&Session| s.sort.is_some_and(Sort::is_answered);
+    let asked = |s: &&Session| s.sort.is_answered();
     let asked: Vec<&Session> = sessions.iter().filter(asked).collect();
     let unanswered = asked.iter().filter(|s| s.unanswered() > 0).count();
     rows.push((
