@@ -155,7 +155,7 @@ pub(super) async fn undrain(args: UndrainArgs) -> Result<u8, Error> {
 
 /// How the wait for a drain ends.
 enum End {
-    Drained(Report),
+    Drained(Box<Report>),
     /// The process serves again.
     Cancelled,
     /// The process is gone, and said no more than this.
@@ -253,7 +253,7 @@ impl Wait<'_> {
             match event {
                 Some(Event::Status(status)) => self.take(*status),
                 Some(Event::Report(report)) if self.progress.is_of(report.part.as_deref()) => {
-                    return Ok(Some(End::Drained(*report)));
+                    return Ok(Some(End::Drained(report)));
                 }
                 Some(Event::Report(_)) => {}
                 None => return Ok(None),
@@ -292,9 +292,9 @@ impl Wait<'_> {
     async fn reported(&self, end: End) -> End {
         let report: Result<Report, _> = self.client.get("/v1/drain/report").await;
         match (report, end) {
-            (Ok(report), End::Lost(_)) => End::Drained(report),
+            (Ok(report), End::Lost(_)) => End::Drained(Box::new(report)),
             (Ok(report), End::Cancelled) if self.progress.is_told_by(&report) => {
-                End::Drained(report)
+                End::Drained(Box::new(report))
             }
             (_, end) => end,
         }

@@ -139,7 +139,7 @@ impl World {
                 }
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     fn open(&self, count: usize, listener: u16) {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use slab::Slab;
 use tokio::time::Instant;
 
+use crate::net::Tick;
 use crate::session::{
     Connected, Counted, CutSession, Facts, Gone, Holding, Home, Kind, ListenerIndex, Outcome, Page,
     SessionId, Whom, WorkerIndex,
@@ -36,11 +37,10 @@ pub(super) enum Stage {
 /// hyper wants the socket's side `Send`, so these are atomics, though one thread uses them.
 #[derive(Debug)]
 pub(super) struct Wire {
-    epoch: Instant,
     stage: AtomicU8,
-    /// Milliseconds from the epoch to the last change of stage.
+    /// The tick of the last change of stage.
     since: AtomicU64,
-    /// Milliseconds from the epoch to the last bytes, by direction.
+    /// The tick of the last bytes, by direction.
     last: [AtomicU64; 2],
     bytes: [AtomicU64; 2],
     flushed: AtomicBool,
@@ -52,21 +52,17 @@ pub(super) struct Wire {
 
 impl Wire {
     fn new() -> Wire {
+        let now = Tick::now().as_millis();
         Wire {
-            epoch: Instant::now(),
             stage: AtomicU8::new(Stage::Fresh as u8),
-            since: AtomicU64::new(0),
-            last: Default::default(),
+            since: AtomicU64::new(now),
+            last: [AtomicU64::new(now), AtomicU64::new(now)],
             bytes: Default::default(),
             flushed: AtomicBool::new(false),
             expired: AtomicBool::new(false),
             watched: AtomicBool::new(false),
             gone: AtomicBool::new(false),
         }
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     pub(super) fn stage(&self) -> Stage {
@@ -79,17 +75,22 @@ impl Wire {
     }
 
     pub(super) fn enter(&self, stage: Stage) {
+        self.enter_at(stage, Tick::now());
+    }
+
+    fn enter_at(&self, stage: Stage, now: Tick) {
         self.stage.store(stage as u8, Ordering::Relaxed);
-        self.since.store(self.now(), Ordering::Relaxed);
+        self.since.store(now.as_millis(), Ordering::Relaxed);
     }
 
     /// Notes bytes that came (0) or went (1).
     pub(super) fn moved(&self, direction: usize, n: u64) {
         let bytes = &self.bytes[direction];
         bytes.store(bytes.load(Ordering::Relaxed) + n, Ordering::Relaxed);
-        self.last[direction].store(self.now(), Ordering::Relaxed);
+        let now = Tick::now();
+        self.last[direction].store(now.as_millis(), Ordering::Relaxed);
         if direction == 0 && matches!(self.stage(), Stage::Fresh | Stage::Idle) {
-            self.enter(Stage::Head);
+            self.enter_at(Stage::Head, now);
         }
     }
 
@@ -116,15 +117,11 @@ impl Wire {
     }
 
     fn in_stage_for(&self) -> Duration {
-        Duration::from_millis(
-            self.now()
-                .saturating_sub(self.since.load(Ordering::Relaxed)),
-        )
+        Tick::from_millis(self.since.load(Ordering::Relaxed)).elapsed()
     }
 
     fn idle(&self, direction: usize) -> Duration {
-        let last = self.last[direction].load(Ordering::Relaxed);
-        Duration::from_millis(self.now().saturating_sub(last))
+        Tick::from_millis(self.last[direction].load(Ordering::Relaxed)).elapsed()
     }
 }
 

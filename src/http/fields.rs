@@ -1,6 +1,7 @@
 //! Header fields on their way through: what belongs to one connection only stays behind
 //! (RFC 9110 7.6.1), and where a request came from is written in.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 
 use http::header::{
@@ -76,6 +77,9 @@ pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
 pub(super) struct Origin {
     address: HeaderValue,
     node: String,
+    /// The last host that was asked for, and the element of `Forwarded` with it: a connection's
+    /// requests are mostly for one.
+    last: RefCell<Option<(HeaderValue, HeaderValue)>>,
 }
 
 impl Origin {
@@ -89,7 +93,23 @@ impl Origin {
         Origin {
             address: client.to_string().parse().unwrap_or(unknown),
             node,
+            last: RefCell::default(),
         }
+    }
+
+    /// The element of `Forwarded` for a request to this host.
+    fn element(&self, host: Option<&HeaderValue>) -> HeaderValue {
+        let Some(host) = host else {
+            return forwarded_element(self, None);
+        };
+        if let Some((last, element)) = &*self.last.borrow()
+            && last == host
+        {
+            return element.clone();
+        }
+        let element = forwarded_element(self, Some(host));
+        self.last.replace(Some((host.clone(), element.clone())));
+        element
     }
 }
 
@@ -110,7 +130,7 @@ pub(super) fn write_origin(headers: &mut HeaderMap, origin: &Origin, rule: Forwa
         Forwarded::Append => {}
     }
     let host = headers.get(HOST).cloned();
-    let element = forwarded_element(origin, host.as_ref());
+    let element = origin.element(host.as_ref());
     append_to_list(headers, X_FORWARDED_FOR, origin.address.clone());
     append_to_list(headers, FORWARDED, element);
     // The first proxy knows best what the client asked for.

@@ -15,6 +15,7 @@ use crate::session::{Direction, Ledger, ListenerIndex};
 
 use super::conn::{Stage, Wire};
 use super::gate::{self, Gate};
+use super::gather::{Gathered, MOST, gather};
 
 /// How long a client has, after our FIN, to read what was sent and end its own side.
 const LINGER: Duration = Duration::from_secs(1);
@@ -143,7 +144,11 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let n = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, bufs))?;
+        let socket = Pin::new(&mut self.socket);
+        let n = ready!(match gather(bufs, &mut [0; MOST]) {
+            Gathered::One(bytes) => socket.poll_write(cx, bytes),
+            Gathered::Many => socket.poll_write_vectored(cx, bufs),
+        })?;
         self.wire.moved(1, n as u64);
         self.ledger
             .bytes(self.listener, Direction::ToClient, n as u64);

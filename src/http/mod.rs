@@ -5,12 +5,14 @@
 //! decided and no session is picked to go in this room: it is told, and does it politely.
 
 mod admission;
+mod agent_io;
 mod body;
 mod client_key;
 mod conn;
 mod event_boundary;
 mod fields;
 pub mod gate;
+mod gather;
 mod io;
 mod pool;
 mod problem;
@@ -19,6 +21,7 @@ mod request_body;
 mod retry;
 mod server;
 mod upgrade;
+mod waiting;
 
 pub use conn::Connections;
 pub use pool::Agent;

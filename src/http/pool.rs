@@ -1,8 +1,11 @@
 //! The client side: one worker's connections to one agent, kept and used again.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -10,12 +13,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until};
 
 use crate::config::Upstream;
-use crate::net::{DialError, Dialer, Endpoints, Tasks};
+use crate::net::{DialError, Dialer, Endpoints, Tasks, Tick};
 
+use super::agent_io::AgentIo;
 use super::request_body::{RequestBody, Sending};
+use super::waiting::WaitingRoom;
 
 /// Connections kept per worker and agent; more than that are closed when they fall idle.
 const KEPT: usize = 1024;
@@ -42,7 +46,7 @@ pub(super) enum AgentError {
 
 struct Idle {
     connection: Open,
-    since: Instant,
+    since: Tick,
 }
 
 /// A connection: its task ends with it.
@@ -57,6 +61,7 @@ pub struct Agent {
     idle: RefCell<Vec<Idle>>,
     idle_timeout: Duration,
     response_timeout: Option<Duration>,
+    waiting: WaitingRoom,
     tasks: Tasks,
 }
 
@@ -79,7 +84,7 @@ impl Lease {
         if idle.len() < KEPT && usable {
             idle.push(Idle {
                 connection,
-                since: Instant::now(),
+                since: Tick::now(),
             });
         }
     }
@@ -94,6 +99,7 @@ impl Agent {
             idle: RefCell::default(),
             idle_timeout: upstream.idle_timeout,
             response_timeout,
+            waiting: WaitingRoom::default(),
             tasks,
         }
     }
@@ -103,21 +109,24 @@ impl Agent {
         &self.dialer
     }
 
-    /// Closes connections that nobody has used for too long. Called once in a while.
+    /// Closes connections that nobody has used for too long, and ends the wait for answers that do
+    /// not come. Called a few times a second.
     pub fn sweep(&self) {
-        let now = Instant::now();
+        if let Some(limit) = self.response_timeout {
+            self.waiting.sweep(limit);
+        }
+        let now = Tick::now();
         self.idle.borrow_mut().retain(|idle| {
-            now.duration_since(idle.since) < self.idle_timeout
-                && !idle.connection.sender.is_closed()
+            now.since(idle.since) < self.idle_timeout && !idle.connection.sender.is_closed()
         });
     }
 
     /// The connection used last of those that are ready: it is the least likely to be stale.
     fn pooled(&self) -> Option<Open> {
         let mut idle = self.idle.borrow_mut();
-        let now = Instant::now();
+        let now = Tick::now();
         let at = idle.iter().rposition(|idle| {
-            idle.connection.sender.is_ready() && now.duration_since(idle.since) < self.idle_timeout
+            idle.connection.sender.is_ready() && now.since(idle.since) < self.idle_timeout
         })?;
         Some(idle.remove(at).connection)
     }
@@ -125,7 +134,7 @@ impl Agent {
     async fn fresh(&self) -> Result<Open, AgentError> {
         let socket = self.dialer.dial().await?;
         let (sender, connection) = http1::Builder::new()
-            .handshake(TokioIo::new(socket))
+            .handshake(TokioIo::new(AgentIo(socket)))
             .await
             .map_err(AgentError::Broken)?;
         let (task, dropped) = oneshot::channel::<()>();
@@ -186,15 +195,21 @@ impl Agent {
     ) -> Result<(Response<Incoming>, Lease), Failure> {
         let sending = Rc::new(Sending::new());
         request.body_mut().note(Rc::clone(&sending));
-        let sent = connection.sender.try_send_request(request);
+        let mut sent = pin!(connection.sender.try_send_request(request));
         let response = match self.response_timeout {
             None => sent.await,
             Some(limit) => {
-                tokio::select! {
-                    biased;
-                    response = sent => response,
-                    () = silence(&sending, limit) => {
-                        return Err(Failure { error: AgentError::Timeout(limit), unsent: None });
+                let _place = self.waiting.enter(&sending);
+                let first = poll_fn(|cx| match sent.as_mut().poll(cx) {
+                    Poll::Ready(response) => Poll::Ready(Some(response)),
+                    Poll::Pending => sending.poll_over(cx).map(|()| None),
+                });
+                match first.await {
+                    Some(response) => response,
+                    None => {
+                        let error = AgentError::Timeout(limit);
+                        let unsent = None;
+                        return Err(Failure { error, unsent });
                     }
                 }
             }
@@ -232,16 +247,5 @@ fn classify(error: hyper::Error) -> AgentError {
         AgentError::Malformed(error)
     } else {
         AgentError::Broken(error)
-    }
-}
-
-/// Ends when nothing has moved for so long.
-async fn silence(sending: &Sending, limit: Duration) {
-    loop {
-        let until = sending.moved.get() + limit;
-        if Instant::now() >= until {
-            return;
-        }
-        sleep_until(until).await;
     }
 }

@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use crate::relay::{Speech, Tunnel};
 use crate::session::{Kind, Outcome};
 
+use super::agent_io::AgentIo;
 use super::body::ResponseBody;
 use super::conn::Conn;
 use super::fields;
@@ -98,7 +99,7 @@ fn client_socket(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
 }
 
 fn agent_socket(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
-    let parts = upgraded.downcast::<TokioIo<tokio::net::TcpStream>>().ok()?;
-    let socket = parts.io.into_inner().into_std().ok()?;
+    let parts = upgraded.downcast::<TokioIo<AgentIo>>().ok()?;
+    let socket = parts.io.into_inner().0.into_std().ok()?;
     Some((socket, parts.read_buf))
 }

@@ -3,6 +3,7 @@
 //! No protocol above TCP and no phase come in here.
 
 mod accept;
+mod clock;
 mod descriptors;
 mod dial;
 pub mod sockinfo;
@@ -11,6 +12,7 @@ mod unix;
 pub mod watch;
 
 pub use accept::{AcceptError, Listening, bind};
+pub use clock::Tick;
 pub use descriptors::{Descriptors, RESERVED};
 pub use dial::{DialError, Dialer, Endpoints};
 pub use tasks::Tasks;

@@ -186,7 +186,9 @@ fn who_is_asked_last_can_be_told_as_long_before() {
 fn sessions_that_go_by_themselves_slow_the_rate_down() {
     // Half of them leave in the course of the first five seconds.
     let fate = |i: u64| Fate {
-        by_itself: (i % 2 == 0).then(|| Duration::from_millis(i * 5 / 2)),
+        by_itself: i
+            .is_multiple_of(2)
+            .then(|| Duration::from_millis(i * 5 / 2)),
         ..AT_ONCE
     };
     let fates: Vec<_> = (0..2_000).map(fate).collect();

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use super::arrivals::Arrivals;
 use super::crowd::{Felt, Session};
 use super::pace::Pace;
-use crate::harness::manners::Sort;
 use crate::harness::proxy::Exit;
 use crate::harness::wire::End;
 
