@@ -24,6 +24,8 @@ const STREAM_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\
 pub(crate) enum Role {
     /// Messages, sent back.
     Echo,
+    /// The same, and the connection ends behind the first.
+    EchoOnce,
     /// After the first message so many bytes, as they are taken.
     Flood(usize),
     /// HTTP; the path decides what an upgraded connection becomes.
@@ -88,7 +90,7 @@ impl Agent {
             });
             set.add(&conn.socket, Who::Agent(at))?;
             let state = match self.role {
-                Role::Echo => State::Echo(Protocol::Tcp),
+                Role::Echo | Role::EchoOnce => State::Echo(Protocol::Tcp),
                 Role::Flood(_) | Role::Http => State::Http,
             };
             self.sides[at] = Some(Side { conn, state });
@@ -199,8 +201,9 @@ impl Agent {
                         })?;
                     }
                     result?;
-                    let ended = protocol == Protocol::WebSocket && &got[whole..] == CLOSE;
-                    if ended {
+                    let closes = protocol == Protocol::WebSocket && &got[whole..] == CLOSE;
+                    let ended = closes || whole > 0 && matches!(self.role, Role::EchoOnce);
+                    if closes {
                         side.conn.send(|out| out.extend_from_slice(CLOSE_BACK))?;
                     }
                     side.conn.got = got;

@@ -1,13 +1,16 @@
 //! Churn: a new connection for each question, 64 at once.
+//!
+//! The agent's side ends each, so that no subject has its ports to the agent in TIME_WAIT: else most of the cost
+//! would be the kernel's search for a free one.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::exchange::{Exchange, Message, Request};
 use super::lanes::{Keep, Lanes};
-use super::ping_pong::{ClosedLoop, role, speaks};
+use super::ping_pong::{ClosedLoop, speaks};
 use super::{Figure, Size, Speaks, Workload, cpu, http};
-use crate::load::Protocol;
+use crate::load::{Protocol, Role};
 
 const FIGURES: &[Figure] = &[
     cpu("CPU a connection"),
@@ -27,7 +30,11 @@ pub(super) fn all(size: Size) -> Vec<Workload> {
             speaks(protocol),
             FIGURES,
             move |place| {
-                let mut lanes = Lanes::new(place, role(protocol))?;
+                let role = match protocol {
+                    Protocol::Tcp => Role::EchoOnce,
+                    Protocol::WebSocket => Role::Http,
+                };
+                let mut lanes = Lanes::new(place, role)?;
                 let exchange: Rc<dyn Exchange> = Rc::new(Message::new(protocol));
                 lanes.open(count, &exchange, Keep::Once, Duration::from_secs(1))?;
                 Ok(ClosedLoop(lanes))

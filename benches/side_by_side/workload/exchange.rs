@@ -6,10 +6,8 @@ use crate::load::{CLOSE, Protocol, is_upgraded, pattern, payload, reply, upgrade
 /// How a connection ends that is used only once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Goodbye {
-    /// The client closes behind the answer.
-    Client,
-    /// The subject closes behind the answer.
-    Subject,
+    /// The other side ends it behind the answer.
+    End,
     /// The client sends a Close frame, and the agent's comes back before the end.
     Frame,
 }
@@ -72,7 +70,7 @@ impl Exchange for Message {
 
     fn goodbye(&self) -> Goodbye {
         match self.protocol {
-            Protocol::Tcp => Goodbye::Client,
+            Protocol::Tcp => Goodbye::End,
             Protocol::WebSocket => Goodbye::Frame,
         }
     }
@@ -151,7 +149,7 @@ impl Exchange for Request {
     }
 
     fn goodbye(&self) -> Goodbye {
-        Goodbye::Subject
+        Goodbye::End
     }
 }
 
@@ -159,6 +157,6 @@ impl Exchange for Request {
 pub(crate) fn last_words(goodbye: Goodbye) -> &'static [u8] {
     match goodbye {
         Goodbye::Frame => CLOSE,
-        Goodbye::Client | Goodbye::Subject => b"",
+        Goodbye::End => b"",
     }
 }

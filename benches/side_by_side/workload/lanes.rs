@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll::EventFlags;
 
 use super::Place;
-use super::exchange::{Exchange, Goodbye, is_greeted, last_words};
+use super::exchange::{Exchange, is_greeted, last_words};
 use crate::Result;
 use crate::load::{Agent, Conn, Role, Set, Who, is_over};
 
@@ -239,12 +239,9 @@ impl Lanes {
             if lane.keep == Keep::Open {
                 return self.rest(at);
             }
-            let goodbye = lane.exchange.goodbye();
-            if goodbye == Goodbye::Client {
-                return self.rest(at);
-            }
             lane.stage = Stage::Leaves;
-            conn.send(|out| out.extend_from_slice(last_words(goodbye)))?;
+            let words = last_words(lane.exchange.goodbye());
+            conn.send(|out| out.extend_from_slice(words))?;
         }
         match (open, lane.stage) {
             (true, _) => Ok(()),

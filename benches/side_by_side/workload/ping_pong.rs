@@ -61,7 +61,7 @@ pub(super) fn speaks(protocol: Protocol) -> Speaks {
     }
 }
 
-pub(super) fn role(protocol: Protocol) -> Role {
+fn role(protocol: Protocol) -> Role {
     match protocol {
         Protocol::Tcp => Role::Echo,
         Protocol::WebSocket => Role::Http,

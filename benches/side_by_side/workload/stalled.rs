@@ -56,6 +56,7 @@ pub(super) fn all(size: Size) -> Vec<Workload> {
             FIGURES,
             move |place| Stalled::new(place, protocol, count),
         );
+        workload.has_floor = false;
         workload.fresh = true;
         workload.most_rounds = 1;
         workload
