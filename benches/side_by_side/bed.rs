@@ -24,6 +24,13 @@ pub(crate) struct Bed {
 /// What the turns of one subject gave: for each turn a value for each figure.
 pub(crate) type Turns = Vec<Vec<f64>>;
 
+/// What a workload has shown.
+pub(crate) struct Ran {
+    pub(crate) turns: Vec<(Relay, Turns)>,
+    /// Who could not do it, and why.
+    pub(crate) failed: Vec<(Relay, String)>,
+}
+
 /// A subject in a workload.
 struct Runner<'b> {
     relay: Relay,
@@ -37,8 +44,8 @@ struct Runner<'b> {
 
 impl Bed {
     /// The subjects of a workload take turns, so that what disturbs the machine for a while disturbs all of them;
-    /// the order moves on by one each round. Beside the turns: what has failed.
-    pub(crate) fn run(&self, workload: &Workload) -> (Vec<(Relay, Turns)>, Vec<(Relay, String)>) {
+    /// the order moves on by one each round.
+    pub(crate) fn run(&self, workload: &Workload) -> Ran {
         let mut runners: Vec<Runner<'_>> = self
             .relays
             .iter()
@@ -61,14 +68,17 @@ impl Bed {
             }
         }
         runners.sort_by_key(|runner| Relay::ALL.iter().position(|&other| other == runner.relay));
-        let (mut turns, mut failed) = (Vec::new(), Vec::new());
+        let mut ran = Ran {
+            turns: Vec::new(),
+            failed: Vec::new(),
+        };
         for runner in runners {
             match runner.failed {
-                None => turns.push((runner.relay, runner.turns)),
-                Some(why) => failed.push((runner.relay, why)),
+                None => ran.turns.push((runner.relay, runner.turns)),
+                Some(why) => ran.failed.push((runner.relay, why)),
             }
         }
-        (turns, failed)
+        ran
     }
 }
 

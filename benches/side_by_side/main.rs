@@ -130,9 +130,9 @@ fn run(options: &Options, workloads: &[Workload]) -> Result<()> {
     report.print_head();
     let mut broken = Vec::new();
     for workload in workloads {
-        let (turns, failed) = bed.run(workload);
-        report.add(Outcome::new(workload, turns));
-        for (relay, why) in failed {
+        let ran = bed.run(workload);
+        report.add(Outcome::new(workload, ran.turns));
+        for (relay, why) in ran.failed {
             eprintln!("  {relay} failed: {why}");
             if !relay.is_peer() {
                 broken.push(format!("{} in {}", relay, workload.name));
@@ -149,7 +149,7 @@ fn run(options: &Options, workloads: &[Workload]) -> Result<()> {
     }
 }
 
-/// The subjects that are wanted and installed, with what they call themselves.
+/// The subjects that are wanted and installed, with their versions.
 fn present(options: &Options) -> Vec<(Relay, String)> {
     let wanted = Relay::ALL
         .into_iter()

@@ -34,10 +34,14 @@ fn tables(report: &Report) -> Result<String> {
         machine.processor, machine.cores, machine.kernel, report.rounds, report.seconds_a_turn
     )?;
     let versions = report.subjects.iter().map(|(relay, version)| match relay {
-        Relay::Floor => "the floor is of this bench".to_owned(),
-        other => format!("{other}: {version}"),
+        Relay::Floor => "the floor of this bench".to_owned(),
+        other => format!("{other} {version}"),
     });
-    writeln!(out, "{}.\n", versions.collect::<Vec<_>>().join("; "))?;
+    writeln!(
+        out,
+        "Subjects: {}.\n",
+        versions.collect::<Vec<_>>().join(", ")
+    )?;
     let relays: Vec<Relay> = report.subjects.iter().map(|(relay, _)| *relay).collect();
     for compared in [true, false] {
         let word = if compared {

@@ -15,4 +15,4 @@ pub(crate) use conn::Conn;
 pub(crate) use http::{Chunks, head_len, reply};
 pub(crate) use payload::{pattern, payload};
 pub(crate) use set::{Set, Who, is_over};
-pub(crate) use websocket::{BINARY, CLOSE, Protocol, is_upgraded, upgrade};
+pub(crate) use websocket::{BINARY, CLOSE, CLOSE_BACK, Protocol, is_upgraded, upgrade};

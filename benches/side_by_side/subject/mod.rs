@@ -78,7 +78,7 @@ impl Relay {
         }
     }
 
-    /// What it calls itself, or why it can't be run here.
+    /// Its version, or why it can't be run here.
     pub(crate) fn version(self, lameduck: &Path) -> Result<String, String> {
         let mut command = match self {
             Self::Floor => return Ok("of this bench".to_owned()),
@@ -97,8 +97,12 @@ impl Relay {
         // nginx writes its version to stderr.
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);
-        let line = said.lines().find(|line| !line.trim().is_empty());
-        Ok(line.unwrap_or("unknown").trim().to_owned())
+        let mut words = said.split(|c: char| c.is_whitespace() || c == '/');
+        let version = words.find(|word| {
+            let digits = word.trim_start_matches('v');
+            digits.starts_with(|c: char| c.is_ascii_digit()) && digits.contains('.')
+        });
+        Ok(version.unwrap_or("unknown").to_owned())
     }
 
     /// The peer's program: the one that `just bench-peers` has put here, or else the system's.

@@ -1,7 +1,7 @@
 //! What a client asks and what it has to get: one question and its answer, over and over.
 
 use crate::Result;
-use crate::load::{CLOSE, Protocol, is_upgraded, pattern, payload, reply, upgrade};
+use crate::load::{CLOSE, CLOSE_BACK, Protocol, is_upgraded, pattern, payload, reply, upgrade};
 
 /// How a connection ends that is used only once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,10 +153,10 @@ impl Exchange for Request {
     }
 }
 
-/// What follows the answer on the way out.
-pub(crate) fn last_words(goodbye: Goodbye) -> &'static [u8] {
+/// What follows the answer on the way out, and what comes back before the end.
+pub(crate) fn last_words(goodbye: Goodbye) -> (&'static [u8], &'static [u8]) {
     match goodbye {
-        Goodbye::Frame => CLOSE,
-        Goodbye::End => b"",
+        Goodbye::Frame => (CLOSE, CLOSE_BACK),
+        Goodbye::End => (b"", b""),
     }
 }

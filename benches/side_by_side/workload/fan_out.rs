@@ -73,7 +73,7 @@ pub(super) fn all(size: Size) -> Vec<Workload> {
         });
         workload.traffic = Traffic::Events;
         workload.fresh = true;
-        workload.least = Duration::from_secs(if size.smoke { 1 } else { 3 });
+        workload.least = size.turn();
         workload.most_rounds = 10;
         workload
     };

@@ -240,12 +240,18 @@ impl Lanes {
                 return self.rest(at);
             }
             lane.stage = Stage::Leaves;
-            let words = last_words(lane.exchange.goodbye());
+            let (words, _) = last_words(lane.exchange.goodbye());
             conn.send(|out| out.extend_from_slice(words))?;
         }
         match (open, lane.stage) {
             (true, _) => Ok(()),
-            (false, Stage::Leaves) => self.rest(at),
+            (false, Stage::Leaves) => {
+                let (_, words) = last_words(lane.exchange.goodbye());
+                if conn.got != words {
+                    return Err("the session did not end as it should".into());
+                }
+                self.rest(at)
+            }
             (false, _) => Err("the subject closed a session".into()),
         }
     }

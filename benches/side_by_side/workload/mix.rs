@@ -40,7 +40,7 @@ pub(super) fn all(size: Size) -> Vec<Workload> {
     );
     mix.has_floor = false;
     mix.fresh = true;
-    mix.least = Duration::from_secs(if size.smoke { 1 } else { 3 });
+    mix.least = size.turn();
     mix.most_rounds = 10;
     vec![mix]
 }

@@ -32,6 +32,11 @@ impl Size {
     fn of(self, meant: usize) -> usize {
         if self.smoke { meant.min(64) } else { meant }
     }
+
+    /// The length of a turn whose pace is fixed.
+    fn turn(self) -> Duration {
+        Duration::from_millis(if self.smoke { 300 } else { 3000 })
+    }
 }
 
 /// What a listener of the subject speaks.

@@ -52,7 +52,7 @@ pub(super) fn all(size: Size) -> Vec<Workload> {
         move |place| Ok(Paced(open(place, Protocol::WebSocket, count)?)),
     );
     paced.fresh = true;
-    paced.least = Duration::from_secs(if size.smoke { 1 } else { 3 });
+    paced.least = size.turn();
     paced.most_rounds = 10;
     vec![paced]
 }

@@ -19,6 +19,8 @@ const WINDOW: usize = 8 * 1024;
 const MSS: u32 = 1460;
 /// Nothing moves any more when nothing has for so long.
 const CALM: Duration = Duration::from_millis(500);
+/// The same, with few sessions.
+const SOON_CALM: Duration = Duration::from_millis(50);
 
 const FIGURES: &[Figure] = &[
     Figure {
@@ -124,7 +126,11 @@ impl Stalled {
     /// Serves until nothing moves any more.
     fn calm(&mut self) -> Result<()> {
         let give_up = Instant::now() + Duration::from_secs(60);
-        while self.turn(CALM)? > 0 {
+        let calm = match self.count > FIRST {
+            true => CALM,
+            false => SOON_CALM,
+        };
+        while self.turn(calm)? > 0 {
             if Instant::now() > give_up {
                 return Err("the sessions do not come to rest".into());
             }
