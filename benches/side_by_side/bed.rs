@@ -91,11 +91,11 @@ impl Runner<'_> {
         match self.try_turn() {
             Ok(turn) => self.turns.push(turn),
             Err(error) => {
-                let state = match &mut self.running {
-                    Some((_, subject)) => subject.state(),
-                    None => "it was not running".to_owned(),
-                };
-                self.failed = Some(format!("{error} ({state})"));
+                self.failed = Some(match &mut self.running {
+                    Some((_, subject)) => format!("{error} ({})", subject.state()),
+                    // It has been said already.
+                    None => error.to_string(),
+                });
                 self.running = None;
             }
         }

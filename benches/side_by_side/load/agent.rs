@@ -46,6 +46,15 @@ struct Side {
     state: State,
 }
 
+impl Side {
+    /// What it has to say should wait here, not in the kernel.
+    fn flood(&mut self, bytes: usize) -> Result<()> {
+        set_socket_send_buffer_size(&self.conn.socket, FLOOD_BUFFER)?;
+        self.state = State::Flood(bytes);
+        Ok(())
+    }
+}
+
 /// The agent.
 pub(crate) struct Agent {
     listener: TcpListener,
@@ -151,7 +160,7 @@ impl Agent {
                         return Ok(false);
                     }
                     side.conn.got.clear();
-                    side.state = State::Flood(bytes);
+                    side.flood(bytes)?;
                 }
                 State::Http => {
                     let Some(head) = head_len(&side.conn.got) else {
@@ -182,7 +191,10 @@ impl Agent {
                                 _ => SWITCHING,
                             };
                             side.conn.send(|out| out.extend_from_slice(head))?;
-                            side.state = state;
+                            match state {
+                                State::Flood(bytes) => side.flood(bytes)?,
+                                other => side.state = other,
+                            }
                         }
                         None => side.conn.send(|out| answer(&path, out))?,
                     }
@@ -211,8 +223,6 @@ impl Agent {
                     return Ok(ended);
                 }
                 State::Flood(left) => {
-                    // What it has to say should wait here, not in the kernel.
-                    set_socket_send_buffer_size(&side.conn.socket, FLOOD_BUFFER)?;
                     while *left > 0 && side.conn.is_flushed() {
                         let now = self.flood.len().min(*left);
                         *left -= now;
