@@ -138,6 +138,8 @@ fn run(options: &Options, workloads: &[Workload]) -> Result<()> {
                 broken.push(format!("{} in {}", relay, workload.name));
             }
         }
+        // Each time, so that what was measured outlives a run that is stopped.
+        report.write()?;
     }
     println!("\nAll figures: {}", report.write()?.display());
     if let Some(file) = &options.markdown {
