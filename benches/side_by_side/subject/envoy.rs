@@ -49,6 +49,7 @@ fn configuration(setup: &Setup<'_>) -> Value {
                 "generate_request_id": false,
                 "server_header_transformation": "PASS_THROUGH",
                 "stream_idle_timeout": "0s",
+                "delayed_close_timeout": "0s",
                 "upgrade_configs": [{ "upgrade_type": "websocket" }],
                 "route_config": { "virtual_hosts": [{
                     "name": "agent",
