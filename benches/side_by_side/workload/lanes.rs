@@ -1,0 +1,273 @@
+//! Lanes: each has one question on its way at a time, over a connection of its own.
+//!
+//! They ask again as soon as they have their answer, or at moments that are fixed beforehand; they keep their
+//! connection, or take a new one for each question. Every answer is checked, every wait is bounded.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll::EventFlags;
+
+use super::Place;
+use super::exchange::{Exchange, is_greeted, last_words};
+use crate::Result;
+use crate::load::{Agent, Conn, Role, Set, Who, is_over};
+
+/// How many connections are opened before the first of them has to have answered: below every peer's backlog.
+const BATCH: usize = 64;
+
+/// Whether a connection is used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    Open,
+    Once,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The answer to the greeting is awaited.
+    Greets,
+    /// An answer is awaited.
+    Asks,
+    /// The end is awaited.
+    Leaves,
+    /// Nothing is on its way.
+    Rests,
+}
+
+struct Lane {
+    exchange: Rc<dyn Exchange>,
+    keep: Keep,
+    conn: Option<Conn>,
+    stage: Stage,
+    number: u64,
+    /// When the question was due that is on its way.
+    due: Option<Instant>,
+    /// When the next ones were due, where the answer to the last has not come yet.
+    owed: VecDeque<Instant>,
+    /// The time between two questions of a paced lane.
+    period: Duration,
+}
+
+/// All lanes of one subject, and its agent.
+pub(crate) struct Lanes {
+    subject: SocketAddr,
+    set: Set,
+    agent: Agent,
+    lanes: Vec<Lane>,
+    scratch: Vec<u8>,
+    /// Lanes that do not rest.
+    busy: usize,
+    /// Answers that came and were right.
+    answers: u64,
+    /// Whether an answer is followed by the next question at once.
+    going_on: bool,
+    /// From when it was due to its answer, of each question of paced lanes.
+    delays: Vec<Duration>,
+}
+
+impl Lanes {
+    /// None yet, in front of an agent in this role.
+    pub(crate) fn new(place: Place, role: Role) -> Result<Self> {
+        let Place { subject, agent } = place;
+        let set = Set::new()?;
+        let agent = Agent::new(agent, role, &set)?;
+        Ok(Self {
+            subject,
+            set,
+            agent,
+            lanes: Vec::new(),
+            scratch: vec![0; 1 << 17],
+            busy: 0,
+            answers: 0,
+            going_on: false,
+            delays: Vec::new(),
+        })
+    }
+
+    /// Adds lanes, each used for one question, so that none is in its starting state.
+    pub(crate) fn open(
+        &mut self,
+        count: usize,
+        exchange: &Rc<dyn Exchange>,
+        keep: Keep,
+        period: Duration,
+    ) -> Result<()> {
+        self.going_on = false;
+        let last = self.lanes.len() + count;
+        while self.lanes.len() < last {
+            for _ in 0..BATCH.min(last - self.lanes.len()) {
+                self.lanes.push(Lane {
+                    exchange: Rc::clone(exchange),
+                    keep,
+                    conn: None,
+                    stage: Stage::Rests,
+                    number: 0,
+                    due: None,
+                    owed: VecDeque::new(),
+                    period,
+                });
+                self.start(self.lanes.len() - 1, None)?;
+            }
+            while self.busy > 0 {
+                self.turn(true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every lane asks and asks again for this long; returns how many answers there were.
+    pub(crate) fn run(&mut self, length: Duration) -> Result<u64> {
+        let (until, before) = (Instant::now() + length, self.answers);
+        self.going_on = true;
+        for at in 0..self.lanes.len() {
+            self.start(at, None)?;
+        }
+        while self.busy > 0 {
+            self.turn(true)?;
+            self.going_on = Instant::now() < until;
+        }
+        Ok(self.answers - before)
+    }
+
+    /// Every lane asks once a period, for this long, the lanes spread evenly over it; returns from when each
+    /// question was due to when its answer was there.
+    pub(crate) fn run_paced(&mut self, length: Duration) -> Result<Vec<Duration>> {
+        let start = Instant::now();
+        self.going_on = false;
+        self.delays = Vec::new();
+        let mut due = BinaryHeap::new();
+        for (at, lane) in self.lanes.iter().enumerate() {
+            // The golden ratio spreads the lanes of each kind, however many there are.
+            let share = (at as f64 * 0.618_033_988_749_895).fract();
+            due.push(Reverse((start + lane.period.mul_f64(share), at)));
+        }
+        loop {
+            while let Some(&Reverse((moment, at))) = due.peek() {
+                if moment > Instant::now() {
+                    break;
+                }
+                due.pop();
+                let lane = &mut self.lanes[at];
+                let next = moment + lane.period;
+                if next < start + length {
+                    due.push(Reverse((next, at)));
+                }
+                if lane.stage == Stage::Rests {
+                    self.start(at, Some(moment))?;
+                } else {
+                    lane.owed.push_back(moment);
+                }
+            }
+            if due.is_empty() && self.busy == 0 {
+                return Ok(std::mem::take(&mut self.delays));
+            }
+            // Without sleeping, since a timer's grain would be part of the delays.
+            self.turn(due.is_empty())?;
+        }
+    }
+
+    /// Starts a question, over a new connection if there is none.
+    fn start(&mut self, at: usize, due: Option<Instant>) -> Result<()> {
+        self.busy += 1;
+        let lane = &mut self.lanes[at];
+        lane.due = due;
+        if lane.conn.is_some() {
+            return self.ask(at);
+        }
+        let conn = lane.conn.insert(Conn::connect(self.subject)?);
+        if lane.keep == Keep::Open {
+            conn.end_with_reset()?;
+        }
+        self.set.add(&conn.socket, Who::Client(at))?;
+        let greeting = lane.exchange.greeting();
+        if greeting.is_empty() {
+            return self.ask(at);
+        }
+        lane.stage = Stage::Greets;
+        conn.send(|out| out.extend_from_slice(greeting))
+    }
+
+    fn ask(&mut self, at: usize) -> Result<()> {
+        let lane = &mut self.lanes[at];
+        lane.number += 1;
+        lane.stage = Stage::Asks;
+        let conn = lane.conn.as_mut().ok_or("a lane without a connection")?;
+        conn.send(|out| lane.exchange.ask(at, lane.number, out))
+    }
+
+    fn turn(&mut self, may_sleep: bool) -> Result<()> {
+        let ready = match may_sleep {
+            true => self.set.wait()?,
+            false => self.set.wait_for(Duration::ZERO)?,
+        };
+        for index in 0..ready {
+            let (who, flags) = self.set.at(index)?;
+            match who {
+                Who::Listener => self.agent.accept(&self.set)?,
+                Who::Agent(at) => self.agent.serve(at, flags, &mut self.scratch)?,
+                Who::Client(at) => self.receive(at, flags)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, at: usize, flags: EventFlags) -> Result<()> {
+        let lane = &mut self.lanes[at];
+        let Some(conn) = &mut lane.conn else {
+            return Ok(());
+        };
+        if flags.contains(EventFlags::OUT) {
+            conn.flush()?;
+        }
+        let open = conn.fill(&mut self.scratch, is_over(flags))?;
+        if lane.stage == Stage::Greets && is_greeted(&mut conn.got)? {
+            return self.ask(at);
+        }
+        if lane.stage == Stage::Asks
+            && let Some(len) = lane.exchange.check(&conn.got, at, lane.number)?
+        {
+            conn.got.drain(..len);
+            if !conn.got.is_empty() {
+                return Err("more came than was asked for".into());
+            }
+            self.answers += 1;
+            self.delays.extend(lane.due.map(|due| due.elapsed()));
+            if lane.keep == Keep::Open {
+                return self.rest(at);
+            }
+            lane.stage = Stage::Leaves;
+            let (words, _) = last_words(lane.exchange.goodbye());
+            conn.send(|out| out.extend_from_slice(words))?;
+        }
+        match (open, lane.stage) {
+            (true, _) => Ok(()),
+            (false, Stage::Leaves) => {
+                let (_, words) = last_words(lane.exchange.goodbye());
+                if conn.got != words {
+                    return Err("the session did not end as it should".into());
+                }
+                self.rest(at)
+            }
+            (false, _) => Err("the subject closed a session".into()),
+        }
+    }
+
+    /// A lane has its answer.
+    fn rest(&mut self, at: usize) -> Result<()> {
+        self.busy -= 1;
+        let lane = &mut self.lanes[at];
+        lane.stage = Stage::Rests;
+        if lane.keep == Keep::Once {
+            lane.conn = None;
+        }
+        match lane.owed.pop_front() {
+            Some(due) => self.start(at, Some(due)),
+            None if self.going_on => self.start(at, None),
+            None => Ok(()),
+        }
+    }
+}
