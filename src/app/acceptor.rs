@@ -4,7 +4,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::config::{LateArrivals, Protocol};
 use crate::http::Arrival;
@@ -15,6 +15,8 @@ use super::wiring::{Handed, Shared};
 
 /// After an accept that failed for want of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long a client whose handshake is under way may take to end it, when the listener closes.
+const HANDSHAKE: Duration = Duration::from_millis(250);
 /// Between two tries to have an address back after a cancelled drain.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -70,7 +72,7 @@ impl Acceptor {
                     }
                 }
             }
-            self.empty(&listening);
+            self.end(&listening).await;
             drop(listening);
             if phase.wait_for(|view| !self.is_closed(view)).await.is_err() {
                 return;
@@ -93,6 +95,16 @@ impl Acceptor {
                 }
             }
         }
+    }
+
+    /// Takes what has come and what is about to, and no more, before the socket is closed.
+    async fn end(&self, listening: &Listening) {
+        match listening.take_no_more() {
+            // Handshakes under way are over in a round trip.
+            Ok(()) => drop(timeout(HANDSHAKE, self.accept(listening)).await),
+            Err(error) => tracing::warn!(%error, "connections may be reset as a listener closes"),
+        }
+        self.empty(listening);
     }
 
     /// What is in the queue came before the listener closed: each is taken.

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
 use super::watch::{self, WatchedListener};
 
@@ -30,6 +30,18 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
         Ok(socket.into())
     };
     listen().map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {addr}: {e}")))
+}
+
+/// A classic BPF program that drops segments which ask for a connection. A listener's filter sees
+/// them from the TCP header on, whose flags are byte 13 (RFC 9293 3.1).
+fn no_syn() -> [SockFilter; 5] {
+    [
+        SockFilter::new(0x30, 0, 0, 13),       // load the flags
+        SockFilter::new(0x54, 0, 0, 0x12),     // of them SYN and ACK
+        SockFilter::new(0x15, 0, 1, 0x02),     // if it is SYN alone
+        SockFilter::new(0x06, 0, 0, 0),        // drop it
+        SockFilter::new(0x06, 0, 0, u32::MAX), // else take it whole
+    ]
 }
 
 /// Why nothing was accepted.
@@ -84,6 +96,16 @@ impl Listening {
         }
     }
 
+    /// Lets no new connection begin, while those whose handshake is under way still come into the
+    /// queue. Without that a connection which is established between the last look at the queue and
+    /// the close of the socket would be reset.
+    ///
+    /// # Errors
+    /// When the kernel takes no filter; nothing has changed then.
+    pub fn take_no_more(&self) -> io::Result<()> {
+        SockRef::from(self.0.get_ref()).attach_filter(&no_syn())
+    }
+
     /// What waits in the queue now; none when it is empty.
     pub fn try_accept(&self) -> Option<Result<(TcpStream, SocketAddr), AcceptError>> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -110,4 +132,50 @@ fn client_address(from: Option<SocketAddrAny>) -> SocketAddr {
         .and_then(|from| SocketAddr::try_from(from).ok())
         .unwrap_or(unknown);
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+
+    /// A socket that has sent its SYN.
+    fn connecting(to: SocketAddr) -> Socket {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let _ = socket.connect(&to.into());
+        socket
+    }
+
+    /// How a connect went; none if it has not within so many seconds.
+    fn outcome(socket: &Socket, seconds: i64) -> Option<Option<io::ErrorKind>> {
+        let limit = Timespec {
+            tv_sec: seconds,
+            tv_nsec: 0,
+        };
+        let ready = poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&limit)).unwrap();
+        (ready > 0).then(|| socket.take_error().unwrap().map(|error| error.kind()))
+    }
+
+    #[tokio::test]
+    async fn who_is_connected_is_accepted_and_nobody_else_connects() {
+        let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let listening = Listening::new(listener).unwrap();
+        let before = connecting(addr);
+        assert_eq!(outcome(&before, 5), Some(None));
+        listening.take_no_more().unwrap();
+        let after = connecting(addr);
+        assert_eq!(outcome(&after, 0), None, "its SYN is not answered");
+        assert!(matches!(listening.try_accept(), Some(Ok(_))));
+        assert!(listening.try_accept().is_none());
+        drop(listening);
+        let refused = Some(Some(io::ErrorKind::ConnectionRefused));
+        assert_eq!(
+            outcome(&after, 20),
+            refused,
+            "and refused when it asks again"
+        );
+    }
 }
