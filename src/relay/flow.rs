@@ -1,10 +1,16 @@
 //! One direction of a relayed session.
 
 use super::boundary::{Boundary, Sender};
+use super::pipe::Pipe;
+
+/// So many full reads in a row are a large transfer.
+const BULK: u8 = 8;
 
 /// What could not be written yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Spill {
+    /// With bytes in it that come before the others.
+    pipe: Option<Pipe>,
     bytes: Vec<u8>,
     written: usize,
 }
@@ -22,6 +28,8 @@ pub(super) struct Flow {
     pub(super) boundary: Boundary,
     /// Held only while a write is partial.
     spill: Option<Box<Spill>>,
+    /// Reads in a row that have filled the whole buffer.
+    full_reads: u8,
     /// Bytes taken from the source.
     pub(super) bytes: u64,
     /// The source may have more: an edge was seen, and no read has come back short since.
@@ -41,6 +49,7 @@ impl Flow {
         Flow {
             boundary: Boundary::new(sender),
             spill: None,
+            full_reads: 0,
             bytes: 0,
             readable: false,
             hung_up: false,
@@ -55,6 +64,39 @@ impl Flow {
         self.spill.is_some()
     }
 
+    /// Notes whether a read has filled the whole buffer.
+    pub(super) fn note_read(&mut self, full: bool) {
+        self.full_reads = match full {
+            true => self.full_reads.saturating_add(1),
+            false => 0,
+        };
+    }
+
+    /// Whether so much comes that it is worth moving pages.
+    pub(super) fn is_bulk(&self) -> bool {
+        self.full_reads >= BULK
+    }
+
+    /// Has a pipe with bytes in it wait for the destination.
+    pub(super) fn hold(&mut self, pipe: Pipe) {
+        self.spill.get_or_insert_default().pipe = Some(pipe);
+    }
+
+    /// What is in the pipe.
+    pub(super) fn pipe(&mut self) -> Option<&mut Pipe> {
+        self.spill.as_mut()?.pipe.as_mut()
+    }
+
+    /// Takes the pipe away, which is empty by now.
+    pub(super) fn release(&mut self) -> Option<Pipe> {
+        let spill = self.spill.as_mut()?;
+        let pipe = spill.pipe.take();
+        if spill.rest().is_empty() {
+            self.spill = None;
+        }
+        pipe
+    }
+
     /// What waits to be written.
     pub(super) fn spilled(&self) -> &[u8] {
         self.spill.as_ref().map_or(&[], |spill| spill.rest())
@@ -62,15 +104,8 @@ impl Flow {
 
     /// Keeps what did not fit, behind what did not fit before.
     pub(super) fn keep(&mut self, bytes: &[u8]) {
-        match &mut self.spill {
-            Some(spill) => spill.bytes.extend_from_slice(bytes),
-            None => {
-                self.spill = Some(Box::new(Spill {
-                    bytes: bytes.to_vec(),
-                    written: 0,
-                }));
-            }
-        }
+        let spill = self.spill.get_or_insert_default();
+        spill.bytes.extend_from_slice(bytes);
     }
 
     /// Takes away what was written; the buffer is given back with its last byte.
@@ -85,8 +120,8 @@ impl Flow {
 
     /// Gives up what waits to be written, and says how much it was.
     pub(super) fn give_up(&mut self) -> u64 {
-        self.spill
-            .take()
-            .map_or(0, |spill| spill.rest().len() as u64)
+        let spill = self.spill.take().unwrap_or_default();
+        let held = spill.pipe.as_ref().map_or(0, Pipe::held);
+        (spill.rest().len() + held) as u64
     }
 }

@@ -14,6 +14,7 @@ mod half;
 mod leave;
 mod moment;
 mod patience;
+mod pipe;
 mod pump;
 mod relayed;
 mod traffic;

@@ -27,6 +27,7 @@ use crate::session::{
 use super::allowance::Allowance;
 use super::leave::{Limits, Stay, Verdict};
 use super::patience::micros;
+use super::pipe::Pipes;
 use super::relayed::{CHUNK, Progress, ROOM, Relayed, Speech, Turn};
 use super::traffic::Micros;
 
@@ -89,6 +90,7 @@ struct TurnState {
     scratch: Option<Box<[u8]>>,
     epoch: Instant,
     allowance: Allowance,
+    pipes: Option<Pipes>,
 }
 
 impl TurnState {
@@ -111,9 +113,11 @@ impl TurnState {
             scratch,
             now: self.now(),
             allowance: self.allowance,
+            pipes: self.pipes.take().unwrap_or_default(),
         };
         let result = f(&mut turn);
         self.allowance = turn.allowance;
+        self.pipes = Some(turn.pipes);
         self.scratch = Some(turn.scratch);
         result
     }
@@ -132,6 +136,7 @@ impl Pump {
             scratch: None,
             epoch: Instant::now(),
             allowance: Allowance::default(),
+            pipes: None,
         };
         let pump = Pump(Rc::new(RefCell::new(Inner {
             worker,

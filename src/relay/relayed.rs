@@ -16,6 +16,7 @@ use super::boundary::{Sender, Walk};
 use super::flow::Flow;
 use super::half::Half;
 use super::leave::Stay;
+use super::pipe::{Pipe, Pipes};
 use super::pump::Tunnel;
 use super::traffic::{Micros, Traffic};
 
@@ -43,6 +44,8 @@ pub(super) struct Turn {
     pub(super) now: Micros,
     /// How many may go now.
     pub(super) allowance: Allowance,
+    /// What large transfers go through.
+    pub(super) pipes: Pipes,
 }
 
 /// How a turn of a session ended.
@@ -151,14 +154,23 @@ impl Relayed {
     /// true if it was the budget. An error is the source's.
     fn pass(&mut self, way: Direction, turn: &mut Turn) -> io::Result<bool> {
         for _ in 0..READS_PER_TURN {
-            if self.flow(way).is_spilling() && !self.flush(way) {
+            if self.flow(way).is_spilling() && !self.flush(way, turn) {
+                return Ok(false);
+            }
+            let flow = &self.flows[way.index()];
+            if flow.ended || !flow.readable {
+                return Ok(false);
+            }
+            if self.is_transfer(way)
+                && let Some(pipe) = turn.pipes.lend()
+            {
+                if self.splice(way, pipe, turn)? {
+                    continue;
+                }
                 return Ok(false);
             }
             let source = &mut self.halves[way.index()];
             let flow = &mut self.flows[way.index()];
-            if flow.ended || !flow.readable {
-                return Ok(false);
-            }
             match source.read(&mut turn.scratch[..CHUNK]) {
                 Ok(0) if self.dead[way.index()] => return Err(ErrorKind::ConnectionReset.into()),
                 Ok(0) => {
@@ -169,6 +181,7 @@ impl Relayed {
                 Ok(n) => {
                     // A short read has emptied the socket (epoll(7)); the next bytes are an edge.
                     flow.readable = n == CHUNK || flow.hung_up;
+                    flow.note_read(n == CHUNK);
                     self.take(way, n, turn);
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
@@ -179,6 +192,56 @@ impl Relayed {
             }
         }
         Ok(self.flow(way).readable)
+    }
+
+    /// Whether a direction carries so much, and nothing that has to be looked at, that the kernel
+    /// may pass it on by itself.
+    fn is_transfer(&self, way: Direction) -> bool {
+        let flow = &self.flows[way.index()];
+        flow.is_bulk()
+            && !flow.muted
+            && self.speech == Speech::Bytes
+            && matches!(self.stay, Stay::Staying)
+            && self.counted.is_some()
+    }
+
+    /// Takes what the source has into a pipe; false if that is nothing. An error is the source's.
+    fn splice(&mut self, way: Direction, mut pipe: Pipe, turn: &mut Turn) -> io::Result<bool> {
+        let taken = pipe.fill(&self.halves[way.index()]);
+        let is_dead = self.dead[way.index()];
+        let flow = &mut self.flows[way.index()];
+        let n = match taken {
+            Ok(0) if is_dead => return Err(ErrorKind::ConnectionReset.into()),
+            Ok(n) => n,
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                flow.readable = false;
+                turn.pipes.give_back(pipe);
+                return Ok(false);
+            }
+            Err(e) => return Err(e),
+        };
+        if n == 0 {
+            flow.ended = true;
+            flow.readable = false;
+            turn.pipes.give_back(pipe);
+            return Ok(false);
+        }
+        flow.note_read(n >= CHUNK);
+        flow.bytes += n as u64;
+        self.traffic.note(way, turn.now, 1);
+        match pipe.empty(&self.halves[back(way).index()]) {
+            Ok(n) => self.delivered(way, n),
+            Err(_) => {
+                self.mute(way);
+                self.lose(way, pipe.held() as u64);
+                return Ok(true);
+            }
+        }
+        match pipe.held() {
+            0 => turn.pipes.give_back(pipe),
+            _ => self.flow(way).hold(pipe),
+        }
+        Ok(true)
     }
 
     /// Deals with bytes that were read ahead of the relay, as if they had been read now.
@@ -250,8 +313,14 @@ impl Relayed {
     }
 
     /// Writes what could not be written before; true when nothing of it is left.
-    fn flush(&mut self, way: Direction) -> bool {
+    fn flush(&mut self, way: Direction, turn: &mut Turn) -> bool {
+        if !self.empty_pipe(way, turn) {
+            return false;
+        }
         let flow = &self.flows[way.index()];
+        if !flow.is_spilling() {
+            return true;
+        }
         let destination = &mut self.halves[back(way).index()];
         match destination.write(flow.spilled()) {
             Ok(n) => {
@@ -261,6 +330,23 @@ impl Relayed {
             Err(_) => self.mute(way),
         }
         !self.flow(way).is_spilling()
+    }
+
+    /// Writes what is in a direction's pipe, if it has one; true when nothing of it is left.
+    fn empty_pipe(&mut self, way: Direction, turn: &mut Turn) -> bool {
+        let Some(pipe) = self.flows[way.index()].pipe() else {
+            return true;
+        };
+        let Ok(n) = pipe.empty(&self.halves[back(way).index()]) else {
+            self.mute(way);
+            return true;
+        };
+        let is_empty = pipe.held() == 0;
+        self.delivered(way, n);
+        if is_empty && let Some(pipe) = self.flow(way).release() {
+            turn.pipes.give_back(pipe);
+        }
+        is_empty
     }
 
     fn write(&mut self, way: Direction, bytes: &[u8]) -> Result<usize, Dead> {

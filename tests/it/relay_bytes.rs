@@ -22,6 +22,9 @@ use crate::harness::{Proxy, within};
 /// How many sessions the random test plays.
 const SESSIONS: u64 = 96;
 
+/// What a large transfer is written in.
+const LARGE_PIECE: usize = 512 * 1024;
+
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
@@ -58,13 +61,19 @@ impl Plan {
         let waits = random.u8(..2);
         // Small pieces with a stall behind every eighth would take minutes for the longest streams.
         const PIECES: u64 = 2_000;
-        let pieces = [1, 2].map(|_| 1_usize << random.u32(6..18));
+        // Some are large transfers, which the kernel passes on without a copy.
+        let is_transfer = random.u8(..8) == 0;
+        let pieces = [1, 2].map(|_| match is_transfer {
+            true => LARGE_PIECE,
+            false => 1_usize << random.u32(6..18),
+        });
         let longest = PIECES * *pieces.iter().min().expect("two of them") as u64;
         let mut pieces = pieces.into_iter();
         let mut plan = |part, may_wait| Plan {
             part,
             seed: seed ^ part as u64,
             length: match random.u8(..4) {
+                _ if is_transfer => random.u64(4 * 1024 * 1024..16 * 1024 * 1024),
                 0 => random.u64(..64),
                 1 | 2 => random.u64(..64 * 1024),
                 _ => random.u64(..4 * 1024 * 1024),
