@@ -207,12 +207,15 @@ pub(crate) fn raise_descriptor_limit() {
 
 /// Starts the proxy before these agents.
 async fn start(agents: &Agents, window: u64, lame_duck_quiet: &str) -> Proxy {
+    // `client` or `agent` shows what the choice of the side is worth.
+    let order = std::env::var("LAMEDUCK_TEST_CLOSE_ORDER").unwrap_or("auto".to_owned());
     Proxy::builder()
         .listener("chat", "http", agents.chat.addr())
         .listener("web", "http", agents.web.agent.addr)
         .listener("raw", "tcp", agents.raw.agent.addr)
         .window(&format!("{window}s"))
         .drain("lame_duck_quiet", &format!("\"{lame_duck_quiet}\""))
+        .drain("close_order", &format!("\"{order}\""))
         .start()
         .await
 }

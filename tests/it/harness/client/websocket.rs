@@ -71,12 +71,9 @@ pub async fn converse(
     let mut left = false;
     loop {
         let frame = tokio::select! {
-            () = tick(&mut pace), if talk.may_speak() => {
-                if wire.send(talk.speak()).await.is_err() {
-                    talk.broken = true;
-                }
-                continue;
-            }
+            // What has arrived is heard before anything is said: who speaks into a Close that it has
+            // in its own buffer shows nothing of the proxy.
+            biased;
             () = leave.cancelled(), if !left && talk.may_speak() && talk.piece == 0 => {
                 left = true;
                 talk.said_close = true;
@@ -84,6 +81,12 @@ pub async fn converse(
                 continue;
             }
             frame = Frame::read(&mut wire) => frame,
+            () = tick(&mut pace), if talk.may_speak() => {
+                if wire.send(talk.speak()).await.is_err() {
+                    talk.broken = true;
+                }
+                continue;
+            }
         };
         let Some(frame) = frame else { break };
         let heard = talk.side.received.len();
