@@ -345,7 +345,6 @@ async fn an_agent_that_stops_reading() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the report blames the client for what the agent did not do"]
 async fn an_agent_that_stops_reading_what_clients_pour_in() {
     let (scene, mut wires) = Scene::set().await;
     let (clients, addrs) = scene.open("odd", "/").await;
