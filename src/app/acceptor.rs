@@ -102,7 +102,10 @@ impl Acceptor {
         match listening.take_no_more() {
             // Handshakes under way are over in a round trip.
             Ok(()) => drop(timeout(HANDSHAKE, self.accept(listening)).await),
-            Err(error) => tracing::warn!(%error, "connections may be reset as a listener closes"),
+            Err(error) => {
+                let listener = &self.shared.config.listeners[usize::from(self.listener.0)].name;
+                tracing::warn!(%listener, %error, "connections may be reset as the listener closes");
+            }
         }
         self.empty(listening);
     }

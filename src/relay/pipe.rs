@@ -73,17 +73,31 @@ fn moved(from: impl AsFd, to: impl AsFd, length: usize) -> io::Result<usize> {
     }
 }
 
+/// Whether an error says that this kernel, or what a sandbox leaves of it, does not splice sockets.
+pub(super) fn cannot_splice(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(
+        errno,
+        Some(Errno::INVAL | Errno::NOSYS | Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP)
+    )
+}
+
 /// A worker's pipes.
 #[derive(Debug, Default)]
 pub(super) struct Pipes {
     idle: Vec<Pipe>,
     /// Held by each of them, be it idle or lent.
     all: Rc<()>,
+    /// The kernel moves nothing here, or may not.
+    unusable: bool,
 }
 
 impl Pipes {
     /// An empty pipe, if there is one to be had.
     pub(super) fn lend(&mut self) -> Option<Pipe> {
+        if self.unusable {
+            return None;
+        }
         if let Some(pipe) = self.idle.pop() {
             return Some(pipe);
         }
@@ -92,6 +106,12 @@ impl Pipes {
         }
         // Without a descriptor left, bytes are copied.
         Pipe::new(&self.all).ok()
+    }
+
+    /// Lends no more: from here on bytes are copied.
+    pub(super) fn do_without(&mut self) {
+        self.unusable = true;
+        self.idle.clear();
     }
 
     /// Takes an empty pipe back. One that is dropped instead makes room for another.
@@ -148,6 +168,21 @@ mod tests {
         pipe.fill(&client_side).unwrap();
         assert_eq!(pipe.empty(&agent_side).unwrap(), 0);
         assert_eq!(pipe.held(), 5);
+    }
+
+    #[test]
+    fn where_nothing_can_be_moved_no_pipe_is_lent() {
+        let mut pipes = Pipes::default();
+        let pipe = pipes.lend().unwrap();
+        for errno in [Errno::INVAL, Errno::PERM, Errno::NOSYS] {
+            assert!(cannot_splice(&errno.into()), "{errno}");
+        }
+        for errno in [Errno::CONNRESET, Errno::AGAIN, Errno::PIPE] {
+            assert!(!cannot_splice(&errno.into()), "{errno}");
+        }
+        pipes.give_back(pipe);
+        pipes.do_without();
+        assert!(pipes.lend().is_none() && pipes.idle.is_empty());
     }
 
     #[test]

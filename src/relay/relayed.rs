@@ -16,7 +16,7 @@ use super::boundary::{Sender, Walk};
 use super::flow::Flow;
 use super::half::Half;
 use super::leave::Stay;
-use super::pipe::{Pipe, Pipes};
+use super::pipe::{Pipe, Pipes, cannot_splice};
 use super::pump::Tunnel;
 use super::traffic::{Micros, Traffic};
 
@@ -217,6 +217,11 @@ impl Relayed {
                 flow.readable = false;
                 turn.pipes.give_back(pipe);
                 return Ok(false);
+            }
+            // Nothing was taken: it is read and copied instead.
+            Err(e) if cannot_splice(&e) => {
+                turn.pipes.do_without();
+                return Ok(true);
             }
             Err(e) => return Err(e),
         };
