@@ -9,6 +9,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::board::Board;
 use crate::config::ListenerName;
 use crate::session::metrics::{self as names, Family};
 use crate::session::{
@@ -57,6 +58,8 @@ pub struct Exposition {
     pub holds: Holds,
     /// Drains begun, by trigger.
     pub drains: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+    /// What is known of the platforms.
+    pub board: Board,
 }
 
 impl Exposition {
@@ -82,6 +85,7 @@ impl Exposition {
         }
         out.family(names::HOLDS_OPEN);
         out.sample(names::HOLDS_OPEN, &[], &self.holds.live(Instant::now()));
+        self.platforms(&mut out);
         out.family(names::BUILD_INFO);
         out.sample(
             names::BUILD_INFO,
@@ -165,6 +169,29 @@ impl Exposition {
                     out.sample(family, &labels, &of(totals)[way.index()]);
                 }
             });
+        }
+    }
+
+    fn platforms(&self, out: &mut Text) {
+        let platforms = self.board.now();
+        if platforms.is_empty() {
+            return;
+        }
+        out.family(names::PLATFORM_UP);
+        for (name, platform) in &platforms {
+            let up = u8::from(platform.up);
+            out.sample(names::PLATFORM_UP, &[("platform", name.label())], &up);
+        }
+        out.family(names::PLATFORM_CALLS);
+        for (name, platform) in &platforms {
+            for ((call, result), count) in &platform.calls {
+                let labels = [
+                    ("platform", name.label()),
+                    ("call", *call),
+                    ("result", *result),
+                ];
+                out.sample(names::PLATFORM_CALLS, &labels, count);
+            }
         }
     }
 

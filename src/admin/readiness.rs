@@ -39,12 +39,15 @@ pub struct Answer {
 impl Readiness {
     /// The answer of this moment.
     pub fn now(&self, listener: Option<ListenerIndex>) -> Answer {
-        let phase = {
+        let (phase, looks_away) = {
             let view = self.phase.borrow();
-            listener.map_or(view.phase, |listener| view.of(listener))
+            let phase = listener.map_or(view.phase, |listener| view.of(listener));
+            // Where a part is drained, the process is not leaving, and no balancer knows of it.
+            let drain = view.drain.as_ref().filter(|_| phase == view.phase);
+            (phase, drain.is_some_and(|drain| drain.looks_away))
         };
         let open = self.ledgers.totals().open();
-        let (ready, reason) = self.judge(phase);
+        let (ready, reason) = self.judge(phase, looks_away);
         Answer {
             phase: phase.label(),
             open,
@@ -53,7 +56,12 @@ impl Readiness {
         }
     }
 
-    fn judge(&self, phase: Phase) -> (bool, String) {
+    fn judge(&self, phase: Phase, looks_away: bool) -> (bool, String) {
+        let fails = match self.rule {
+            config::Readiness::Fail => true,
+            config::Readiness::Keep => false,
+            config::Readiness::Auto => !looks_away,
+        };
         let lost = self
             .endpoints
             .iter()
@@ -61,9 +69,7 @@ impl Readiness {
         match phase {
             Phase::Starting => (false, "starting".to_owned()),
             Phase::Drained => (false, "drained".to_owned()),
-            Phase::LameDuck | Phase::Draining | Phase::Closing
-                if self.rule != config::Readiness::Keep =>
-            {
+            Phase::LameDuck | Phase::Draining | Phase::Closing if fails => {
                 (false, "a drain is under way".to_owned())
             }
             _ => match lost {

@@ -8,6 +8,7 @@ mod error;
 mod health;
 mod log;
 mod peers;
+mod platforms;
 mod process;
 mod wiring;
 mod worker;

@@ -12,10 +12,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Exposition, Health, Readiness, readiness, recorder};
+use crate::admin::{self, Board, Exposition, Health, Readiness, readiness, recorder};
 use crate::config::{Bind, Config, ListenerName};
-use crate::drain::{self, Control, Drain, Report};
-use crate::lifecycle::{Signals, hooks};
+use crate::drain::{self, Control, Drain, Report, Windows};
+use crate::lifecycle::{Desks, Platforms, Signals, hooks};
 use crate::net::{Descriptors, Endpoints, UnixBound, bind};
 use crate::session::metrics::Durations;
 use crate::session::{
@@ -24,7 +24,7 @@ use crate::session::{
 
 use super::error::Error;
 use super::wiring::{Birth, HealthOn, Shared};
-use super::{health, log, peers, worker};
+use super::{health, log, peers, platforms, worker};
 
 /// Everything bound, nothing served yet.
 pub struct App {
@@ -175,6 +175,8 @@ impl App {
         let (phase, view) = watch::channel(PhaseView::starting());
         let stop = CancellationToken::new();
         let holds = Holds::new();
+        let windows = Windows::new(config.drain.window);
+        let board = Board::default();
         let ledgers = ledgers(&config);
         let endpoints = endpoints(&config);
         let peers = peers::endpoints(&config);
@@ -191,6 +193,7 @@ impl App {
             phase: view.clone(),
             holds: holds.clone(),
             drains: Arc::new(Mutex::new(BTreeMap::new())),
+            board: board.clone(),
         };
         for (listener, socket) in config.listeners.iter().zip(&listeners) {
             say_listening(&listener.name, listener.protocol, socket);
@@ -216,6 +219,8 @@ impl App {
                 settings: config.admin.clone(),
                 bound,
                 drain: config.drain.clone(),
+                windows: windows.clone(),
+                board: board.clone(),
                 asks: control.clone(),
                 reports: reported,
                 phase: view.clone(),
@@ -235,6 +240,26 @@ impl App {
         };
         let health_thread = start("health", move || health::run(health))?;
 
+        let desks = Desks {
+            control: control.clone(),
+            phase: view.clone(),
+            reports: reports.subscribe(),
+            windows: windows.clone(),
+            ledgers: ledgers.clone(),
+            holds: holds.clone(),
+            board,
+        };
+        let ending = CancellationToken::new();
+        let platforms = match Platforms::new(&config.platforms, &desks) {
+            Some(platforms) => {
+                let ending = ending.clone();
+                Some(start("platforms", move || {
+                    platforms::run(platforms, ending)
+                })?)
+            }
+            None => None,
+        };
+
         let shared = SharedSeed {
             config: Arc::clone(&config),
             ledgers: ledgers.clone(),
@@ -253,6 +278,7 @@ impl App {
 
         let drain = Drain::new(drain::Parts {
             settings: config.drain.clone(),
+            windows,
             listeners: Arc::clone(&exposition.listeners),
             ahead: longest_announcement(&config),
             ledgers,
@@ -282,14 +308,12 @@ impl App {
         });
         // The agent hears of the end while health and the control API still answer.
         runtime.block_on(calls.over());
+        ending.cancel();
+        join(platforms);
         // Connections that hold nothing are still there; they end with the workers.
         runtime.block_on(workers.cut(&Whom::All));
         stop.cancel();
-        for thread in threads.into_iter().chain([health_thread]) {
-            if let Ok(Err(error)) = thread.join() {
-                tracing::error!(%error, "a thread has failed");
-            }
-        }
+        join(threads.into_iter().chain([health_thread]));
         let exit_code = if ended.cut {
             config.drain.exit_code_when_cut
         } else {
@@ -415,6 +439,15 @@ fn births(
         });
     }
     (births, all_ready)
+}
+
+/// Waits for threads to end.
+fn join(threads: impl IntoIterator<Item = thread::JoinHandle<io::Result<()>>>) {
+    for thread in threads {
+        if let Ok(Err(error)) = thread.join() {
+            tracing::error!(%error, "a thread has failed");
+        }
+    }
 }
 
 fn start<T: Send + 'static>(

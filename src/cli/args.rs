@@ -3,12 +3,11 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use http::Uri;
 
-use crate::config::{Bind, Endpoint, ListenUrl, LogFormat, Overrides, flag};
+use crate::config::{Bind, Endpoint, ListenUrl, LogFormat, Overrides, PlatformName, Window, flag};
 
 /// A proxy that lets stateful agents be scaled in without anyone noticing.
 #[derive(Debug, Parser)]
@@ -67,9 +66,10 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "HOST:PORT", env = "LAMEDUCK_UPSTREAM", value_parser = flag::endpoint)]
     pub(super) upstream: Option<Endpoint>,
 
-    /// The deregistration delay: a drain is over by then [default: 300s]
+    /// The deregistration delay: a drain is over by then; "auto" takes the shortest that the
+    /// platforms wait [default: 300s]
     #[arg(long, value_name = "DURATION", env = "LAMEDUCK_WINDOW", value_parser = flag::window)]
-    pub(super) window: Option<Duration>,
+    pub(super) window: Option<Window>,
 
     /// Where health and metrics answer [default: 0.0.0.0:9180]
     #[arg(long, value_name = "ADDRESS", env = "LAMEDUCK_HEALTH", value_parser = flag::bind)]
@@ -91,6 +91,16 @@ pub(super) struct RunArgs {
         value_parser = flag::log_format
     )]
     pub(super) log_format: Option<LogFormat>,
+
+    /// Whose notices start a drain, and who is told of its end: aws, ecs, kubernetes, azure, gcp;
+    /// repeatable, separated by commas in the variable. Those of a file are on besides
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "LAMEDUCK_PLATFORM",
+        value_delimiter = ','
+    )]
+    pub(super) platform: Vec<PlatformName>,
 }
 
 impl RunArgs {
@@ -105,6 +115,7 @@ impl RunArgs {
             admin,
             workers,
             log_format,
+            platform,
         } = self;
         (
             config,
@@ -116,6 +127,7 @@ impl RunArgs {
                 admin,
                 workers,
                 log_format,
+                platforms: platform,
             },
         )
     }
@@ -142,6 +154,8 @@ pub(super) struct HealthcheckArgs {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use clap::CommandFactory;
 
     use super::*;
@@ -204,7 +218,10 @@ mod tests {
             given.upstream.map(|endpoint| endpoint.to_string()),
             Some("agent:9000".into())
         );
-        assert_eq!(given.window, Some(Duration::from_secs(60)));
+        assert_eq!(
+            given.window.map(|w| w.length),
+            Some(Duration::from_secs(60))
+        );
         assert_eq!(given.health.map(|bind| bind.port()), Some(4));
         assert_eq!(given.admin, Some(Bind::Tcp(([127, 0, 0, 1], 5).into())));
         assert_eq!(given.workers.map(NonZeroUsize::get), Some(6));

@@ -23,7 +23,7 @@ pub(super) struct DrainArgs {
     target: Target,
 
     /// The deregistration delay: the drain is over by then [default: the proxy's drain.window]
-    #[arg(long, value_name = "DURATION", value_parser = flag::window)]
+    #[arg(long, value_name = "DURATION", value_parser = flag::positive_duration)]
     window: Option<Duration>,
 
     /// Why, for the log and the report

@@ -30,7 +30,7 @@ pub(super) struct HoldArgs {
 
     /// How long the hold outlives this command should it be killed: 1s to 1h. It is prolonged at
     /// a third of that
-    #[arg(long, value_name = "DURATION", value_parser = flag::window)]
+    #[arg(long, value_name = "DURATION", value_parser = flag::positive_duration)]
     ttl: Duration,
 
     /// What is being done, for who watches the drain

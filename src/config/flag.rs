@@ -4,14 +4,22 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use super::types::{Bind, Endpoint, LogFormat};
+use super::types::{Bind, Endpoint, LogFormat, Window};
 use super::value::{self, Wrong};
+
+/// A window: `auto`, or a duration that is not zero, such as `30s`.
+///
+/// # Errors
+/// What is wrong with the text, and what would be right; so for all of these.
+pub fn window(text: &str) -> Result<Window, Wrong> {
+    value::parse_window(text)
+}
 
 /// A duration that is not zero, such as `30s`.
 ///
 /// # Errors
-/// What is wrong with the text, and what would be right; so for all of these.
-pub fn window(text: &str) -> Result<Duration, Wrong> {
+/// As above.
+pub fn positive_duration(text: &str) -> Result<Duration, Wrong> {
     value::parse_positive_duration(text)
 }
 

@@ -137,6 +137,7 @@ impl Raw {
             log: Log {
                 format: self.log_format.value,
             },
+            platforms: self.platforms.into_platforms(),
         }
     }
 }

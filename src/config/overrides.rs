@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::time::Duration;
 
+use super::platform::PlatformName;
 use super::schema::{Raw, RawListener, RawUpstream};
 use super::section::{Found, Origin, Reader, Section};
-use super::types::{Bind, Endpoint, ListenerName, LogFormat, Protocol, UpstreamName};
+use super::types::{Bind, Endpoint, ListenerName, LogFormat, Protocol, UpstreamName, Window};
 use super::value::ListenUrl;
 
 /// Values that hold whatever the file says. `Default` overrides nothing.
@@ -17,7 +17,7 @@ pub struct Overrides {
     /// Replaces the endpoints of the one upstream.
     pub upstream: Option<Endpoint>,
     /// Replaces `drain.window`.
-    pub window: Option<Duration>,
+    pub window: Option<Window>,
     /// Replaces `health.bind`.
     pub health: Option<SocketAddr>,
     /// Replaces `admin.bind`.
@@ -26,6 +26,8 @@ pub struct Overrides {
     pub workers: Option<NonZeroUsize>,
     /// Replaces `log.format`.
     pub log_format: Option<LogFormat>,
+    /// Switched on, besides those of the file.
+    pub platforms: Vec<PlatformName>,
 }
 
 impl Overrides {
@@ -42,6 +44,9 @@ impl Overrides {
         replace(&mut raw.admin, self.admin.clone(), "--admin");
         replace(&mut raw.workers, self.workers, "--workers");
         replace(&mut raw.log_format, self.log_format, "--log-format");
+        for name in &self.platforms {
+            raw.platforms.switch_on(*name);
+        }
         if let Some(endpoint) = &self.upstream {
             replace_endpoints(endpoint, raw, root, reader);
         }

@@ -1,6 +1,7 @@
 //! What must hold between the values: errors, and warnings for what is legal but dangerous.
 
 mod late;
+mod platform;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,6 +32,7 @@ pub(super) fn check(raw: &Raw, reader: &Reader<'_>, has_file: bool) {
     window(&raw.drain, reader);
     stretches(&raw.drain, reader);
     late::check(raw, reader);
+    platform::check(raw, reader);
     idle_timeout(&raw.http, "http", reader);
     for listener in &raw.listeners.value {
         idle_timeout(&listener.http, &format!("{}.http", listener.path), reader);
@@ -242,13 +244,13 @@ fn overlap(one: &Found<SocketAddr>, other: &Found<SocketAddr>) -> bool {
 
 fn window(drain: &RawDrain, reader: &Reader<'_>) {
     let RawDrain { window, .. } = drain;
-    let shown = show_duration(window.value);
-    if window.value > LONGEST_DEREGISTRATION {
+    let shown = show_duration(window.value.length);
+    if window.value.length > LONGEST_DEREGISTRATION {
         let what = format!("no target group waits as long as {shown}: the platform cuts first");
         let help = "write the deregistration delay; it is at most \"3600s\"".to_owned();
         reader.warning(&window.origin, "drain.window", what, help);
     }
-    if window.value < SHORT_WINDOW {
+    if window.value.length < SHORT_WINDOW {
         let what = format!("{shown} is short: balancers take some seconds to look away");
         let help = "write at least \"10s\", and set the deregistration delay to it".to_owned();
         reader.warning(&window.origin, "drain.window", what, help);
@@ -267,25 +269,28 @@ fn stretches(drain: &RawDrain, reader: &Reader<'_>) {
     if !(window.is_sound() && margin.is_sound()) {
         return;
     }
-    let shown = show_duration(window.value);
-    if margin.value >= window.value && !margin.is_given() {
+    let shown = show_duration(window.value.length);
+    if margin.value >= window.value.length && !margin.is_given() {
         // The default gives way to a short window.
         return;
     }
-    if margin.value >= window.value {
+    if margin.value >= window.value.length {
         let what = format!(
             "the margin of {} leaves nothing of the window of {shown}",
             show_duration(margin.value)
         );
         let help = "write a margin that is shorter than the window".to_owned();
-        let (key, origin) = given([("drain.margin", margin), ("drain.window", window)]);
+        let (key, origin) = given([
+            ("drain.margin", &margin.origin),
+            ("drain.window", &window.origin),
+        ]);
         reader.error(origin, key, what, help);
         return;
     }
     if !(min.is_sound() && max.is_sound()) {
         return;
     }
-    let longest = max.value.within(window.value);
+    let longest = max.value.within(window.value.length);
     if min.value > longest && !min.is_given() && !max.is_given() {
         // Likewise.
         return;
@@ -300,7 +305,10 @@ fn stretches(drain: &RawDrain, reader: &Reader<'_>) {
         let (key, origin) = if max.is_given() && !min.is_given() {
             ("drain.lame_duck_max", &max.origin)
         } else {
-            given([("drain.lame_duck_min", min), ("drain.window", window)])
+            given([
+                ("drain.lame_duck_min", &min.origin),
+                ("drain.window", &window.origin),
+            ])
         };
         reader.error(origin, key, what, help);
         return;
@@ -308,8 +316,8 @@ fn stretches(drain: &RawDrain, reader: &Reader<'_>) {
     let before = longest
         .saturating_add(margin.value)
         .saturating_add(finish.value);
-    let left = window.value.saturating_sub(before);
-    if finish.is_sound() && left < window.value.mul_f64(LEAST_SHARE_TO_CLOSE_IN) {
+    let left = window.value.length.saturating_sub(before);
+    if finish.is_sound() && left < window.value.length.mul_f64(LEAST_SHARE_TO_CLOSE_IN) {
         let what = format!(
             "lame_duck_max, finish and margin leave {} of {shown} to close sessions in",
             show_duration(left)
@@ -318,17 +326,23 @@ fn stretches(drain: &RawDrain, reader: &Reader<'_>) {
         let (key, origin) = if max.is_given() {
             ("drain.lame_duck_max", &max.origin)
         } else {
-            given([("drain.finish", finish), ("drain.window", window)])
+            given([
+                ("drain.finish", &finish.origin),
+                ("drain.window", &window.origin),
+            ])
         };
         reader.warning(origin, key, what, help);
     }
 }
 
 /// The first of the values that somebody gave: the one to change.
-fn given<'f>(values: [(&'static str, &'f Found<Duration>); 2]) -> (&'static str, &'f Origin) {
-    let [first, second] = values;
-    let (key, found) = if first.1.is_given() { first } else { second };
-    (key, &found.origin)
+fn given<'f>(keys: [(&'static str, &'f Origin); 2]) -> (&'static str, &'f Origin) {
+    let [first, second] = keys;
+    if *first.1 == Origin::Default {
+        second
+    } else {
+        first
+    }
 }
 
 fn idle_timeout(http: &RawHttp, table: &str, reader: &Reader<'_>) {

@@ -11,10 +11,11 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::announcement::Announcement;
+use super::platform::RawPlatforms;
 use super::section::{Found, Origin, Section};
 use super::types::{
     Bind, CloseOrder, Endpoint, ExitWhenDrained, Forwarded, HookUrl, LateArrivals, ListenerName,
-    LogFormat, Protocol, Readiness, Stretch, UpstreamName,
+    LogFormat, Protocol, Readiness, Stretch, UpstreamName, Window,
 };
 use super::value::{self, Size};
 
@@ -30,6 +31,7 @@ pub(super) struct Raw {
     pub(super) admin: Found<Bind>,
     pub(super) token_file: Found<Option<PathBuf>>,
     pub(super) log_format: Found<LogFormat>,
+    pub(super) platforms: RawPlatforms,
 }
 
 /// `[[listener]]`. What must be there and is not, or is wrong, stands reported.
@@ -86,7 +88,7 @@ pub(super) struct RawHooks {
 
 /// `[drain]`.
 pub(super) struct RawDrain {
-    pub(super) window: Found<Duration>,
+    pub(super) window: Found<Window>,
     pub(super) margin: Found<Duration>,
     pub(super) lame_duck_min: Found<Duration>,
     pub(super) lame_duck_max: Found<Stretch>,
@@ -166,6 +168,7 @@ impl Raw {
             log_format: root
                 .table("log")
                 .read("format", value::log_format, LogFormat::Text),
+            platforms: RawPlatforms::read(&mut root.table("platform")),
         }
     }
 }
@@ -340,7 +343,7 @@ impl RawDrain {
     fn read(table: &mut Section<'_>) -> Self {
         let half = Stretch::Share(0.5);
         Self {
-            window: table.read("window", value::positive_duration, secs(300)),
+            window: table.read("window", value::window, Window::of(secs(300))),
             margin: table.read("margin", value::duration, secs(2)),
             lame_duck_min: table.read("lame_duck_min", value::duration, secs(2)),
             lame_duck_max: table.read("lame_duck_max", value::stretch, half),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::announcement::Announcement;
+use super::platform::Platforms;
 use super::token::Token;
 
 /// The name of a listener, as written in the configuration and as shown in metrics.
@@ -51,6 +52,8 @@ pub struct Config {
     pub admin: Admin,
     /// How the log is written.
     pub log: Log,
+    /// Who starts drains, and is told when they are over.
+    pub platforms: Platforms,
 }
 
 /// What is spoken on a listener.
@@ -170,7 +173,7 @@ impl fmt::Display for Endpoint {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Drain {
     /// The deregistration delay: everything is over by then.
-    pub window: Duration,
+    pub window: Window,
     /// Kept free at the end of the window.
     pub margin: Duration,
     /// The shortest that new sessions are still served after the drain began.
@@ -238,6 +241,26 @@ pub enum ExitWhenDrained {
     OnSignal,
     /// Whoever started it.
     Always,
+}
+
+/// The time from the start of a drain to its end at the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// What holds unless a shorter one is asked for, or, with `auto`, as long as no platform has
+    /// said how long it waits.
+    pub length: Duration,
+    /// Whether the shortest that the platforms are known to wait holds instead.
+    pub auto: bool,
+}
+
+impl Window {
+    /// A window of this length, whatever the platforms say.
+    pub fn of(length: Duration) -> Window {
+        Window {
+            length,
+            auto: false,
+        }
+    }
 }
 
 /// A length of time, given as such or as a share of the window.

@@ -31,8 +31,8 @@ pub(super) use text::{
     announcement, client_key, close_reason, file, health_path, listener_name, upstream_name, via,
 };
 pub(super) use time::{
-    duration, parse_positive_duration, parse_share, patience, positive_duration, show_duration,
-    stretch,
+    duration, parse_positive_duration, parse_share, parse_window, patience, positive_duration,
+    show_duration, stretch, window,
 };
 
 /// A value that is not what it should be.

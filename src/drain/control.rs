@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::config::PlatformName;
 use crate::session::{Part, PhaseView};
 
 /// What started a drain.
@@ -13,17 +14,17 @@ pub enum Trigger {
     Signal,
     /// The admin API: the process stays, drained.
     Api,
+    /// A platform's notice: likewise.
+    Platform(PlatformName),
 }
 
 impl Trigger {
-    /// All of them.
-    pub const ALL: &'static [Trigger] = &[Trigger::Signal, Trigger::Api];
-
     /// The value of the metric label.
     pub fn label(self) -> &'static str {
         match self {
             Trigger::Signal => "signal",
             Trigger::Api => "api",
+            Trigger::Platform(name) => name.label(),
         }
     }
 
@@ -44,6 +45,8 @@ pub struct Request {
     pub window: Option<Duration>,
     /// Why, in words, for the log and the report.
     pub reason: Option<String>,
+    /// Whether the balancer is known to look away already, so that readiness need not fail.
+    pub looks_away: bool,
 }
 
 /// What came of a wish.

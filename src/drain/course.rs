@@ -50,6 +50,8 @@ pub(super) struct Course {
     deadline: Deadline,
     /// The end of the window.
     ends: Instant,
+    /// Whether the balancer is known to look away.
+    looks_away: bool,
     notes: Notes,
     /// Who has to go, where it is not everybody.
     chosen: Option<Arc<HashSet<SessionId>>>,
@@ -66,6 +68,7 @@ impl Course {
             window: self.window,
             deadline: self.deadline,
             ends: self.ends,
+            looks_away: self.looks_away,
         }
     }
 
@@ -130,7 +133,7 @@ impl Drain {
     }
 
     fn begin(&self, request: Request, now: Instant) -> Course {
-        let window = request.window.unwrap_or(self.settings.window);
+        let window = request.window.unwrap_or_else(|| self.windows.now().length);
         let ends_the_process = request.trigger.ends_the_process();
         (self.drains)(request.trigger.label());
         let totals = self.totals_of(request.part);
@@ -140,7 +143,8 @@ impl Drain {
             started: now,
             deadline: self.deadline(now, window),
             ends: now + window,
-            notes: Notes::new(totals),
+            looks_away: request.looks_away,
+            notes: Notes::new(totals, &request),
             chosen: None,
             ends_the_process,
             cut_now: false,
@@ -459,6 +463,11 @@ impl Drain {
     /// Another trigger of the same drain: it can only shorten it.
     fn join(&self, request: &Request, reply: Reply, course: &mut Course) -> Turn {
         course.ends_the_process |= request.trigger.ends_the_process();
+        course.notes.sign(request, course.started.elapsed());
+        if request.looks_away && !course.looks_away {
+            course.looks_away = true;
+            self.show(course);
+        }
         let window = request.window.unwrap_or(course.shortest);
         // The same window once more is no longer one, though it counts from a later moment: a
         // kubelet repeats its preStop, and means the drain that is under way.
@@ -472,18 +481,23 @@ impl Drain {
         if sooner {
             course.deadline = wanted;
             course.ends = course.ends.min(Instant::now() + window);
-            let (part, view) = (course.request.part, course.view());
-            self.phase.send_modify(|now| match part {
-                None => now.drain = Some(view),
-                Some(part) => {
-                    let of = now.parts.iter_mut().find(|now| now.part == part);
-                    of.into_iter().for_each(|now| now.drain = view.clone());
-                }
-            });
+            self.show(course);
             tracing::info!(left = ?wanted.left(Instant::now()), "drain shortened");
         }
         let _ = reply.send(Ok(Answer::UnderWay(self.view())));
         if sooner { Turn::Shortened } else { Turn::GoOn }
+    }
+
+    /// Publishes what has changed of a drain within its phase.
+    fn show(&self, course: &Course) {
+        let (part, view) = (course.request.part, course.view());
+        self.phase.send_modify(|now| match part {
+            None => now.drain = Some(view),
+            Some(part) => {
+                let of = now.parts.iter_mut().find(|now| now.part == part);
+                of.into_iter().for_each(|now| now.drain = view.clone());
+            }
+        });
     }
 }
 

@@ -12,10 +12,12 @@ mod run;
 mod schedule;
 #[cfg(test)]
 mod tests;
+mod windows;
 mod witness;
 
 pub use control::{Answer, Control, Refused, Request, Trigger, Wishes, channel};
 pub use machine::{Event, next};
-pub use report::{Going, KindReport, PhaseReport, Report};
+pub use report::{Going, KindReport, PhaseReport, Report, Sign};
 pub use run::{Drain, Ended, Parts};
+pub use windows::{Length, Windows};
 pub use witness::{Entered, Witness};

@@ -14,6 +14,8 @@ use super::control::Request;
 
 /// Cut sessions that are told one by one.
 const CUT_LISTED: usize = 100;
+/// Signs that are told one by one.
+const SIGNS_LISTED: usize = 32;
 
 /// What became of everything.
 #[derive(Clone, Debug, Serialize)]
@@ -24,6 +26,8 @@ pub struct Report {
     pub part: Option<String>,
     /// Why, if it was said.
     pub reason: Option<String>,
+    /// What was heard that the process should go, the first and what joined it, in order.
+    pub signs: Vec<Sign>,
     /// When it began, in Unix seconds.
     #[serde(serialize_with = "unix_seconds")]
     pub started: SystemTime,
@@ -49,6 +53,18 @@ pub struct Report {
     pub cut: u64,
     /// The first of them, one by one.
     pub cut_sessions: Vec<CutReport>,
+}
+
+/// Something that said that the process should go.
+#[derive(Clone, Debug, Serialize)]
+pub struct Sign {
+    /// Where it came from.
+    pub trigger: &'static str,
+    /// What it was.
+    pub reason: Option<String>,
+    /// Seconds from the start of the drain.
+    #[serde(serialize_with = "seconds")]
+    pub at: Duration,
 }
 
 /// One phase of a drain.
@@ -126,6 +142,7 @@ fn unix_seconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok
 pub(super) struct Notes {
     pub(super) started: SystemTime,
     pub(super) before: Totals,
+    signs: Vec<Sign>,
     pub(super) lame_duck_ended: Option<u64>,
     /// By kind, how many had to go, where it is not everybody.
     chosen: Option<[u64; Kind::COUNT]>,
@@ -136,16 +153,31 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    pub(super) fn new(before: Totals) -> Notes {
+    pub(super) fn new(before: Totals, request: &Request) -> Notes {
         let started = SystemTime::now();
-        Notes {
+        let mut notes = Notes {
             started,
             before,
+            signs: Vec::new(),
             lame_duck_ended: None,
             chosen: None,
             phases: Vec::new(),
             gone: Gone::default(),
             over: Duration::ZERO,
+        };
+        notes.sign(request, Duration::ZERO);
+        notes
+    }
+
+    /// Notes what says that the process should go. Of somebody who repeats itself without end the
+    /// first words are enough.
+    pub(super) fn sign(&mut self, request: &Request, at: Duration) {
+        if self.signs.len() < SIGNS_LISTED {
+            self.signs.push(Sign {
+                trigger: request.trigger.label(),
+                reason: request.reason.clone(),
+                at,
+            });
         }
     }
 
@@ -200,6 +232,7 @@ impl Notes {
         let Notes {
             started,
             before,
+            signs,
             lame_duck_ended,
             phases,
             gone,
@@ -235,6 +268,7 @@ impl Notes {
             trigger: request.trigger.label(),
             part,
             reason: request.reason.clone(),
+            signs: signs.clone(),
             started: *started,
             ended: *started + *over,
             window,

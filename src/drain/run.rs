@@ -16,12 +16,15 @@ use super::control::{Answer, Refused, Reply, Request, Trigger, Wish, Wishes};
 use super::course::Over;
 use super::machine::{Event, NoSuchStep, next};
 use super::report::Report;
+use super::windows::Windows;
 use super::witness::Witness;
 
 /// What the drain reads, orders and writes.
 pub struct Parts {
     /// `[drain]`.
     pub settings: config::Drain,
+    /// How long there is.
+    pub windows: Windows,
     /// The listeners' names, by index.
     pub listeners: Arc<[ListenerName]>,
     /// The longest that a session hears of its Close before it comes.
@@ -47,6 +50,7 @@ pub struct Parts {
 /// What drives the phase from `starting` to the end of the process.
 pub struct Drain {
     pub(super) settings: config::Drain,
+    pub(super) windows: Windows,
     listeners: Arc<[ListenerName]>,
     pub(super) ahead: Duration,
     pub(super) ledgers: Ledgers,
@@ -73,6 +77,7 @@ impl Drain {
     pub fn new(parts: Parts) -> Drain {
         Drain {
             settings: parts.settings,
+            windows: parts.windows,
             listeners: parts.listeners,
             ahead: parts.ahead,
             ledgers: parts.ledgers,
@@ -114,6 +119,7 @@ impl Drain {
                         part: None,
                         window: None,
                         reason: Some("cut at once".to_owned()),
+                        looks_away: false,
                     };
                     self.cut_now(request).await;
                     return self.ended();

@@ -61,6 +61,7 @@ impl World {
         let holds = Holds::new();
         let drain = Drain::new(Parts {
             settings: settings(),
+            windows: Windows::new(settings().window),
             listeners: ["chat", "raw"].map(|name| ListenerName(name.into())).into(),
             ahead: Duration::ZERO,
             ledgers: Ledgers::new(vec![Arc::clone(&ledger)]),
@@ -204,6 +205,7 @@ impl World {
             part,
             window,
             reason,
+            looks_away: false,
         };
         self.control.ask(request).await
     }
@@ -234,7 +236,7 @@ fn facts((slot, session): (&usize, &Session)) -> Facts {
 
 fn settings() -> config::Drain {
     config::Drain {
-        window: WINDOW,
+        window: config::Window::of(WINDOW),
         margin: secs(2),
         lame_duck_min: secs(2),
         lame_duck_max: Stretch::Share(0.5),
@@ -513,4 +515,44 @@ fn a_deadline_moves_only_earlier() {
     let (soon, late) = (Deadline::after(now, secs(1)), Deadline::after(now, secs(2)));
     assert_eq!(late.sooner(soon), soon);
     assert_eq!(soon.sooner(late), soon);
+}
+
+/// A platform's sign.
+fn sign(reason: &str, looks_away: bool) -> Request {
+    Request {
+        trigger: Trigger::Platform(config::PlatformName::Aws),
+        part: None,
+        window: None,
+        reason: Some(reason.to_owned()),
+        looks_away,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_sign_starts_the_drain_and_the_later_join_it() {
+    World::tell(true, async |world| {
+        let _hold = world.holds.take(Instant::now(), secs(10), "working");
+        let looks_away = || {
+            let view = world.phase.borrow();
+            view.drain.as_ref().map(|drain| drain.looks_away)
+        };
+        let started = world.control.ask(sign("spot notice", false)).await;
+        assert!(matches!(started, Ok(Answer::Started(_))), "{started:?}");
+        assert_eq!(looks_away(), Some(false));
+        sleep(secs(1)).await;
+        let joined = world.control.ask(sign("target draining", true)).await;
+        assert!(matches!(joined, Ok(Answer::UnderWay(_))), "{joined:?}");
+        assert_eq!(looks_away(), Some(true));
+        world.reaches(Phase::Drained).await;
+        let report = world.report();
+        let signs = report.signs.iter();
+        let signs: Vec<_> = signs
+            .map(|sign| (sign.reason.as_deref(), sign.at))
+            .collect();
+        assert_eq!(report.trigger, "aws");
+        let expected = [("spot notice", secs(0)), ("target draining", secs(1))];
+        assert_eq!(signs, expected.map(|(sign, at)| (Some(sign), at)));
+        world.control.cut_now();
+    })
+    .await;
 }

@@ -58,6 +58,7 @@ impl Signals {
                 part: None,
                 window,
                 reason,
+                looks_away: false,
             });
         }
     }

@@ -8,6 +8,7 @@ mod descriptors;
 mod dial;
 pub mod sockinfo;
 mod tasks;
+mod tls;
 mod unix;
 pub mod watch;
 
@@ -16,4 +17,5 @@ pub use clock::Tick;
 pub use descriptors::{Descriptors, RESERVED};
 pub use dial::{DialError, Dialer, Endpoints};
 pub use tasks::Tasks;
+pub use tls::Tls;
 pub use unix::{UnixBound, UnixListening};

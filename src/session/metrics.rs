@@ -55,6 +55,10 @@ families! {
     DRAINS = "counter" "lameduck_drains_total" "Drains that were begun.";
     /// Holds that are live.
     HOLDS_OPEN = "gauge" "lameduck_holds_open" "Holds that are live.";
+    /// Whether the last call of a platform went well, by `platform`.
+    PLATFORM_UP = "gauge" "lameduck_platform_up" "1 if the last call of the platform went well.";
+    /// Calls of platforms, by `platform`, `call` and `result`.
+    PLATFORM_CALLS = "counter" "lameduck_platform_calls_total" "Calls of platforms, by how they went.";
     /// The program itself, by `version`.
     BUILD_INFO = "gauge" "lameduck_build_info" "Always 1; the label says which version runs.";
 }

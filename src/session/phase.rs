@@ -157,6 +157,8 @@ pub struct DrainView {
     pub deadline: Deadline,
     /// The end of the window; from the deadline to here is time for the report and the platform.
     pub ends: Instant,
+    /// Whether the balancer is known to look away already.
+    pub looks_away: bool,
 }
 
 impl PhaseView {
@@ -200,6 +202,7 @@ mod tests {
                 window: Duration::ZERO,
                 deadline: Deadline::after(now, Duration::ZERO),
                 ends: now,
+                looks_away: false,
             },
         });
         for (whole, on_here) in [

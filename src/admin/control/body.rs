@@ -107,7 +107,7 @@ impl Fields {
             let detail = format!("{name}: expected a duration in quotes (help: write \"30s\")");
             return Err(Problem::bad_request(detail).at(name));
         };
-        match flag::window(&text) {
+        match flag::positive_duration(&text) {
             Ok(duration) => Ok(Some(duration)),
             Err(Wrong { what, help }) => {
                 let detail = format!("{name}: {what} (help: {help})");

@@ -27,15 +27,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, ListenerName};
-use crate::drain::{self, Report};
+use crate::drain::{self, Report, Windows};
 use crate::session::{Holds, Ledgers, PhaseView, Workers};
 
+use super::board::Board;
 use super::server::Answers;
 
 pub use holds::HoldView;
 pub use rate::Bucket;
 pub use sessions::{SessionPage, SessionView, Sort, Ways};
-pub use status::{PartStatus, Status};
+pub use status::{PartStatus, PlatformStatus, Status};
 
 /// What the control API answers from.
 #[derive(Clone, Debug)]
@@ -46,6 +47,10 @@ pub struct Control {
     pub bound: config::Bind,
     /// `[drain]`, for the exit code and the time that a session is given.
     pub drain: config::Drain,
+    /// How long there is for a drain.
+    pub windows: Windows,
+    /// What is known of the platforms.
+    pub board: Board,
     /// The way to the drain.
     pub asks: drain::Control,
     /// The report of the last drain.

@@ -120,6 +120,7 @@ impl Control {
             part,
             window,
             reason,
+            looks_away: false,
         };
         match self.asks.ask(wish).await {
             Ok(Answer::Started(_)) => Ok(body::json(StatusCode::ACCEPTED, &self.status())),

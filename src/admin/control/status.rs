@@ -46,10 +46,29 @@ pub struct Status {
     pub holds_open: usize,
     /// The oldest of them.
     pub holds: Vec<HoldView>,
+    /// What a drain that begins now has for a window, and who says so.
+    pub next_window: f64,
+    /// `configured`, `default`, or the one of [`Status::windows`] that holds.
+    pub window_source: String,
+    /// How long platforms are known to wait.
+    pub windows: BTreeMap<String, f64>,
+    /// What is known of the platforms that are on.
+    pub platforms: BTreeMap<String, PlatformStatus>,
     /// What the process exits with, or would; from `drained` on.
     pub exit_code: Option<u8>,
     /// The version of the proxy.
     pub version: String,
+}
+
+/// What is known of a platform.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlatformStatus {
+    /// Whether the last call of it went well.
+    pub up: bool,
+    /// What kept the last one from it that did not.
+    pub error: Option<String>,
+    /// What it has said, in its own words.
+    pub known: BTreeMap<String, String>,
 }
 
 /// A part that is drained, or being drained, while the rest serves.
@@ -114,6 +133,22 @@ impl Control {
         });
         let holds = self.holds.list(now);
         let drain = view.drain.as_ref();
+        let next_window = self.windows.now();
+        let windows = self.windows.known().into_iter();
+        let windows = windows.map(|(source, length)| (source.to_string(), seconds(length)));
+        let platforms = self.board.now().into_iter();
+        let platforms = platforms.map(|(name, platform)| {
+            let status = PlatformStatus {
+                up: platform.up,
+                error: platform.error,
+                known: platform
+                    .known
+                    .into_iter()
+                    .map(|(what, said)| (what.to_owned(), said))
+                    .collect(),
+            };
+            (name.to_string(), status)
+        });
         let parts = view.parts.iter().map(|view| PartStatus {
             part: view.part.name(&self.listeners),
             phase: view.phase.label().to_owned(),
@@ -140,6 +175,10 @@ impl Control {
             connections: totals.connections(),
             holds_open: holds.len(),
             holds: holds.iter().take(HOLDS_SHOWN).map(HoldView::of).collect(),
+            next_window: seconds(next_window.length),
+            window_source: next_window.source.to_string(),
+            windows: windows.collect(),
+            platforms: platforms.collect(),
             exit_code,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }

@@ -10,8 +10,8 @@ use super::{Error, loopback};
 use crate::app::{self, App};
 use crate::config::{
     Admin, Bind, CloseOrder, Config, Drain, Endpoint, ExitWhenDrained, Forwarded, Goodbye, Health,
-    Hooks, Http, LateArrivals, Limits, Listener, ListenerName, Log, LogFormat, Protocol, Readiness,
-    Stretch, Upstream, UpstreamName,
+    Hooks, Http, LateArrivals, Limits, Listener, ListenerName, Log, LogFormat, Platforms, Protocol,
+    Readiness, Stretch, Upstream, UpstreamName, Window,
 };
 use crate::drain::{Control, Request, Trigger};
 
@@ -85,6 +85,7 @@ impl Proxy {
             trigger: Trigger::Signal,
             part: None,
             window: None,
+            looks_away: false,
             reason,
         });
     }
@@ -158,7 +159,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
         ],
         upstreams: vec![upstream("web", agent_http), upstream("lines", agent_tcp)],
         drain: Drain {
-            window,
+            window: Window::of(window),
             margin: Duration::from_secs(2),
             lame_duck_min: Duration::from_secs(2),
             lame_duck_max: Stretch::Share(0.5),
@@ -183,5 +184,6 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
         log: Log {
             format: LogFormat::Text,
         },
+        platforms: Platforms::default(),
     }
 }

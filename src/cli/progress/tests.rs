@@ -18,6 +18,10 @@ pub(super) fn status(phase: &str, websockets: u64, tcp: u64) -> Status {
         connections: websockets + tcp + 1,
         holds_open: 0,
         holds: Vec::new(),
+        next_window: 30.0,
+        window_source: "configured".into(),
+        windows: BTreeMap::new(),
+        platforms: BTreeMap::new(),
         exit_code: None,
         version: "0".into(),
     }

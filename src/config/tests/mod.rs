@@ -68,7 +68,7 @@ fn the_least_gets_the_defaults() {
     assert_eq!(listener.http.max_header_bytes, 65536);
     assert_eq!(listener.http.via, None);
     assert_eq!(config.upstreams[0].idle_timeout.as_secs(), 4);
-    assert_eq!(config.drain.window.as_secs(), 300);
+    assert_eq!(config.drain.window.length.as_secs(), 300);
     assert_eq!(config.limits.max_connections, None);
     assert_eq!(config.health.bind.to_string(), "0.0.0.0:9180");
     assert_eq!(config.admin.bind.to_string(), "127.0.0.1:9181");

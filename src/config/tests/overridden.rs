@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{LEAST, token, with};
 use crate::config::load::{Loaded, parse};
-use crate::config::{Config, Faults, ListenUrl, Overrides, Protocol, flag};
+use crate::config::{Config, Faults, ListenUrl, Overrides, Protocol, Window, flag};
 
 fn over(text: &str, overrides: &Overrides) -> Result<Loaded, Faults> {
     parse(Some("x.toml".into()), text, overrides, token)
@@ -96,7 +96,7 @@ fn flags_go_over_the_file() {
         with("[http]\nvia = \"a\"\n[drain]\nwindow = \"60s\"\nwebsocket_close_code = 1001\n");
     let overrides = Overrides {
         listen: urls(&["http://0.0.0.0:1"]),
-        window: Some(Duration::from_secs(30)),
+        window: Some(Window::of(Duration::from_secs(30))),
         health: Some(flag::bind("0.0.0.0:2").expect("legal")),
         admin: Some(flag::admin("http://127.0.0.1:3/").expect("legal")),
         workers: Some(flag::workers("7").expect("legal")),
@@ -109,7 +109,7 @@ fn flags_go_over_the_file() {
     assert_eq!(config.listeners[0].http.via.as_deref(), Some("a"));
     assert_eq!(config.listeners[0].goodbye.close_code, 1001);
     assert_eq!(config.upstreams[0].endpoints[0].to_string(), "agent:1");
-    assert_eq!(config.drain.window, Duration::from_secs(30));
+    assert_eq!(config.drain.window.length, Duration::from_secs(30));
     assert_eq!(config.health.bind.port(), 2);
     assert_eq!(config.admin.bind.to_string(), "127.0.0.1:3");
     assert_eq!(config.workers.get(), 7);
@@ -126,7 +126,7 @@ fn flags_complete_a_file_that_has_only_the_rest() {
         .expect("legal")
         .config;
     assert_eq!(names(&config), ["tcp-1"]);
-    assert_eq!(config.drain.window, Duration::from_secs(60));
+    assert_eq!(config.drain.window.length, Duration::from_secs(60));
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn several_upstreams_leave_flags_without_a_meaning() {
 #[test]
 fn what_a_flag_breaks_is_told_at_the_flag() {
     let window = Overrides {
-        window: Some(Duration::from_secs(1)),
+        window: Some(Window::of(Duration::from_secs(1))),
         ..Overrides::default()
     };
     over(LEAST, &window).expect("the default margin gives way");

@@ -14,7 +14,11 @@ fn uncommented() -> String {
         line.contains(" = ") && word.chars().all(|c| c.is_ascii_lowercase() || c == '_')
     };
     let lines = REFERENCE.lines().map(|line| match line.strip_prefix("# ") {
-        Some(text) if is_key(text) || text.starts_with("[listener") => text,
+        Some(text)
+            if is_key(text) || text.starts_with("[listener") || text.starts_with("[platform") =>
+        {
+            text
+        }
         _ => line,
     });
     lines.collect::<Vec<_>>().join("\n")

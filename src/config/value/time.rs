@@ -6,7 +6,7 @@ use toml::de::DeValue;
 
 use super::{Show, Wrong, string};
 use crate::config::keys::Default;
-use crate::config::types::Stretch;
+use crate::config::types::{Stretch, Window};
 
 /// The longest duration taken: above it stands a slip of the pen (`5M` is five months), and
 /// arithmetic with clocks has no need to be checked below it.
@@ -49,6 +49,26 @@ pub(in crate::config) fn duration(value: &DeValue<'_>) -> Result<Duration, Wrong
 /// A duration that is not zero.
 pub(in crate::config) fn positive_duration(value: &DeValue<'_>) -> Result<Duration, Wrong> {
     parse_positive_duration(duration_text(value)?)
+}
+
+/// What holds with `auto` as long as nothing is known: the delay of a target group that nobody has
+/// changed.
+const UNKNOWN: Duration = Duration::from_secs(300);
+
+/// A window, from the text of a flag.
+pub(in crate::config) fn parse_window(text: &str) -> Result<Window, Wrong> {
+    if text == "auto" {
+        return Ok(Window {
+            length: UNKNOWN,
+            auto: true,
+        });
+    }
+    parse_positive_duration(text).map(Window::of)
+}
+
+/// A window: `auto`, or a duration that is not zero.
+pub(in crate::config) fn window(value: &DeValue<'_>) -> Result<Window, Wrong> {
+    parse_window(duration_text(value)?)
 }
 
 /// The longest wait for a good moment; it ends with the window in any case.
@@ -135,6 +155,16 @@ impl Show for Option<Duration> {
         match self {
             Some(_) => Default::Is(self.show()),
             None => Default::Said("as long as the window allows"),
+        }
+    }
+}
+
+impl Show for Window {
+    fn show(&self) -> String {
+        if self.auto {
+            "\"auto\"".to_owned()
+        } else {
+            self.length.show()
         }
     }
 }

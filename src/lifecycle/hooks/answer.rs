@@ -25,7 +25,7 @@ pub(super) fn wanted(body: &[u8]) -> Result<Option<Duration>, BadAnswer> {
     };
     match fields.get("hold") {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => match flag::window(text) {
+        Some(Value::String(text)) => match flag::positive_duration(text) {
             Ok(duration) => Ok(Some(duration)),
             Err(Wrong { what, .. }) => Err(BadAnswer::Hold(what)),
         },

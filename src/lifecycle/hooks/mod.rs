@@ -249,6 +249,7 @@ mod tests {
                     window: length,
                     deadline: Deadline::after(started, length),
                     ends: started + length,
+                    looks_away: false,
                 }),
                 ..view(phase)
             }

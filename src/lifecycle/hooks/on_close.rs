@@ -213,7 +213,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_agent_that_fails_is_called_all_the_same() {
-        let calls = told(3, || Err(Failed::TooLarge)).await;
+        let calls = told(3, || Err(Failed::Status(http::StatusCode::NOT_FOUND))).await;
         assert_eq!(calls, [1, 2]);
     }
 }

@@ -1,0 +1,136 @@
+//! Platforms: what starts a drain, who is kept waiting meanwhile, who is told that it is over.
+//!
+//! Another platform is a file with its triggers and its completion, and a line in [`all`].
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::config;
+use crate::drain::Report;
+use crate::net::Tasks;
+use crate::session::{DrainView, Phase, PhaseView};
+
+use super::desk::{Desk, Desks};
+
+/// What an implementation of the traits gives back.
+pub(super) type Doing<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// Hears of the end, and tells the desk. Dropped when the process ends.
+pub(super) trait Trigger: Send {
+    /// Watches for signs for as long as it is polled.
+    fn watch(self: Box<Self>, desk: Desk) -> Doing<'static>;
+}
+
+/// Is kept waiting during a drain, and told when it is over.
+pub(super) trait Completion: Send {
+    /// Keeps the platform waiting for as long as it is polled: dropped when the drain is over or
+    /// cancelled.
+    fn keep_waiting<'a>(&'a self, desk: &'a Desk, drain: DrainView) -> Doing<'a> {
+        let _ = (desk, drain);
+        Box::pin(std::future::pending())
+    }
+
+    /// Tells the platform that the drain is over. Dropped unfinished if it takes longer than
+    /// anybody would wait.
+    fn complete<'a>(&'a self, desk: &'a Desk, report: Arc<Report>) -> Doing<'a>;
+}
+
+/// One platform, to be set going.
+pub(super) struct Platform {
+    pub(super) desk: Desk,
+    pub(super) triggers: Vec<Box<dyn Trigger>>,
+    pub(super) completions: Vec<Box<dyn Completion>>,
+}
+
+/// The least and the most that a completion may take: beyond the window there is nobody to tell, but
+/// a drain that was cut at its deadline is worth a word too.
+const LEAST: Duration = Duration::from_secs(5);
+const MOST: Duration = Duration::from_secs(60);
+
+/// The platforms that are on.
+pub struct Platforms(Vec<Platform>);
+
+impl Platforms {
+    /// Those of a configuration; none if none is on.
+    pub fn new(settings: &config::Platforms, desks: &Desks) -> Option<Platforms> {
+        let platforms = all(settings, desks);
+        (!platforms.is_empty()).then_some(Platforms(platforms))
+    }
+
+    /// Watches, keeps waiting and completes, until `ending`: then what is still to be completed is.
+    pub async fn run(self, ending: CancellationToken) {
+        let watching = Tasks::new();
+        let completing = Tasks::new();
+        for platform in self.0 {
+            let Platform {
+                desk,
+                triggers,
+                completions,
+            } = platform;
+            for trigger in triggers {
+                watching.spawn(trigger.watch(desk.clone()));
+            }
+            for completion in completions {
+                completing.spawn(follow(completion, desk.clone(), ending.clone()));
+            }
+        }
+        ending.cancelled().await;
+        completing.all_gone().await;
+    }
+}
+
+/// The platforms that are on.
+fn all(settings: &config::Platforms, desks: &Desks) -> Vec<Platform> {
+    let _ = (settings, desks);
+    Vec::new()
+}
+
+/// Keeps one platform waiting during each drain, and completes it once at its end.
+async fn follow(completion: Box<dyn Completion>, desk: Desk, ending: CancellationToken) {
+    let mut phase = desk.phase();
+    let mut completed = None;
+    loop {
+        let view = phase.borrow_and_update().clone();
+        let started = view.drain.as_ref().map(|drain| drain.started);
+        match (&view.drain, view.phase) {
+            (Some(drain), Phase::Drained) if started != completed => {
+                completed = started;
+                if let Some(report) = desk.report() {
+                    let left = drain.ends.saturating_duration_since(Instant::now());
+                    let limit = left.clamp(LEAST, MOST);
+                    let told = completion.complete(&desk, report);
+                    if timeout(limit, told).await.is_err() {
+                        tracing::warn!(?limit, "a platform could not be told of the drain's end");
+                    }
+                }
+                continue;
+            }
+            (Some(drain), phase_now) if phase_now < Phase::Drained => {
+                let waiting = completion.keep_waiting(&desk, drain.clone());
+                let over = phase.wait_for(|now| !is_of(now, drain));
+                tokio::select! {
+                    // What has nothing more to do is not what ends a drain.
+                    () = async { waiting.await; std::future::pending().await } => {}
+                    gone = over => if gone.is_err() { return },
+                }
+                continue;
+            }
+            _ => {}
+        }
+        tokio::select! {
+            changed = phase.changed() => if changed.is_err() { return },
+            () = ending.cancelled() => return,
+        }
+    }
+}
+
+/// Whether a drain is still under way.
+fn is_of(now: &PhaseView, drain: &DrainView) -> bool {
+    let started = now.drain.as_ref().map(|drain| drain.started);
+    now.phase < Phase::Drained && started == Some(drain.started)
+}
