@@ -6,6 +6,8 @@
 mod backoff;
 mod call;
 mod desk;
+#[cfg(feature = "ecs")]
+mod ecs;
 pub mod hooks;
 mod platform;
 mod signals;

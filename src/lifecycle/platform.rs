@@ -86,8 +86,15 @@ impl Platforms {
 
 /// The platforms that are on.
 fn all(settings: &config::Platforms, desks: &Desks) -> Vec<Platform> {
-    let _ = (settings, desks);
-    Vec::new()
+    let mut platforms = Vec::new();
+    #[cfg(feature = "ecs")]
+    platforms.extend(
+        settings
+            .ecs
+            .iter()
+            .map(|ecs| super::ecs::platform(ecs, desks)),
+    );
+    platforms
 }
 
 /// Keeps one platform waiting during each drain, and completes it once at its end.
