@@ -10,6 +10,7 @@ mod desk;
 mod ecs;
 pub mod hooks;
 mod platform;
+pub mod settings;
 mod signals;
 
 pub use desk::Desks;

@@ -1,5 +1,7 @@
 //! `lameduck check`: what is wrong with a configuration file, and what would be right.
 
+mod rules;
+
 use super::args::CheckArgs;
 use super::exit;
 use crate::config::{self, Config, Overrides};
