@@ -66,7 +66,8 @@ fn the_agent_is_held_back_until_its_sessions_have_ended() {
 #[test]
 fn nobody_is_waited_for_when_the_agent_has_gone() {
     let fake = Fake::start();
-    let proxy = fake.proxy(&QUICK.replace("\"10s\"", "\"60s\""), "poll = \"100ms\"");
+    let tables = format!("{}finish = \"60s\"\n", QUICK.replace("\"10s\"", "\"60s\""));
+    let proxy = fake.proxy(&tables, "poll = \"100ms\"");
     let session = proxy.session();
     proxy.call("POST", "/v1/holds", r#"{"ttl":"60s","reason":"at work"}"#);
     let mut events = proxy.events();
