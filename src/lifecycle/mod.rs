@@ -9,6 +9,8 @@ mod desk;
 #[cfg(feature = "ecs")]
 mod ecs;
 pub mod hooks;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod platform;
 pub mod settings;
 mod signals;

@@ -94,6 +94,13 @@ fn all(settings: &config::Platforms, desks: &Desks) -> Vec<Platform> {
             .iter()
             .map(|ecs| super::ecs::platform(ecs, desks)),
     );
+    #[cfg(feature = "kubernetes")]
+    platforms.extend(
+        settings
+            .kubernetes
+            .iter()
+            .map(|pod| super::kubernetes::platform(pod, desks)),
+    );
     platforms
 }
 
