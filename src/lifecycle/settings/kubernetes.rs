@@ -63,8 +63,6 @@ pub struct Answered {
 /// What a service account may do in the pod's namespace; none where nobody could be asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Access {
-    /// Read pods.
-    pub get_pods: Option<bool>,
     /// Annotate pods.
     pub patch_pods: Option<bool>,
     /// Write events.
@@ -88,6 +86,14 @@ impl Pod {
             min_ready: None,
             access: Access::default(),
         })
+    }
+}
+
+impl Pod {
+    /// `minReadySeconds` of a Deployment.
+    pub fn min_ready_of(deployment: &Value) -> Duration {
+        // The default is zero, and is not shown.
+        seconds(deployment, "/spec/minReadySeconds").unwrap_or_default()
     }
 }
 

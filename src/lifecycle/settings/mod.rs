@@ -3,12 +3,14 @@
 //! Plain data, read from the platform's own answers. What is wrong with it, in the light of a
 //! configuration, is for others to say.
 
+mod ask;
 mod ecs;
 mod kubernetes;
 mod targets;
 
 use std::time::Duration;
 
+pub use ask::{Said, ask};
 pub use ecs::{Container, Dependency, Task};
 pub use kubernetes::{Access, Answered, Pod, PodContainer, PreStop};
 pub use targets::{Balancer, BalancerKind, Group, HealthCheck, Hook, Machine, TargetGroup};

@@ -171,12 +171,6 @@ fn access(pod: &Pod, config: &Config) -> Vec<Finding> {
     let cost = settings.pod_deletion_cost;
     let denied = [
         (
-            "get pods",
-            pod.access.get_pods,
-            true,
-            "the grace period and the end of the agent are not known",
-        ),
-        (
             "patch pods",
             pod.access.patch_pods,
             cost,
@@ -233,7 +227,6 @@ mod tests {
         pod.min_ready = Some(Duration::from_secs(10));
         let all = Some(true);
         pod.access = Access {
-            get_pods: all,
             patch_pods: all,
             create_events: all,
         };
@@ -329,7 +322,6 @@ mod tests {
     #[test]
     fn each_right_that_is_missing_is_found() {
         let denied = Access {
-            get_pods: Some(false),
             patch_pods: Some(false),
             create_events: Some(false),
         };
@@ -341,12 +333,12 @@ mod tests {
             })
         };
         let account = "W service account: ";
-        let (get, patch, create) = ("get pods", "patch pods", "create events");
+        let (patch, create) = ("patch pods", "create events");
         assert_eq!(
             told(true, true),
-            [get, patch, create].map(|verb| format!("{account}{verb}"))
+            [patch, create].map(|verb| format!("{account}{verb}"))
         );
-        assert_eq!(told(false, false), [format!("{account}{get}")]);
+        assert_eq!(told(false, false), [""; 0]);
     }
 
     #[test]
