@@ -4,6 +4,7 @@
     validate.py kubernetes FILE...     manifests, against the API of the versions below
     validate.py ecs OPERATION FILE     the input of an operation of ECS, against its model
     validate.py policy FILE...         the form of an IAM policy
+    validate.py json FILE              says every document of a file, as one list of JSON
 """
 
 import json
@@ -79,6 +80,9 @@ def policy(*paths):
 
 def main():
     command, *arguments = sys.argv[1:]
+    if command == "json":
+        print(json.dumps(documents(*arguments)))
+        return
     wrong = list({"parse": parse, "kubernetes": kubernetes, "ecs": ecs, "policy": policy}[command](*arguments))
     print("\n".join(wrong))
     sys.exit(1 if wrong else 0)

@@ -53,20 +53,28 @@ fn grace(pod: &Pod, config: &Config) -> Vec<Finding> {
     if let Some(found) = shorter_than_the_window(key, pod.grace, config) {
         return vec![found];
     }
-    let window = config.drain.window;
-    let is_tight = !window.auto && pod.grace < window.length + ENDS;
-    let tight = is_tight.then(|| {
-        let what = format!(
-            "{} leaves nothing after drain.window ({}) for the agent's own end",
-            secs(pod.grace),
-            secs(window.length)
-        );
-        risky(
-            key,
-            what,
-            format!("make it {} or more", secs(window.length + ENDS)),
-        )
-    });
+    let (window, margin) = (config.drain.window, config.drain.margin);
+    let tight = if window.auto {
+        (margin < ENDS).then(|| {
+            let what = format!(
+                "with \"auto\" the drain may take the whole grace period, and {} are for the agent's own end",
+                secs(margin)
+            );
+            risky("drain.margin", what, "make it as long as the agent takes to end, such as 10s")
+        })
+    } else {
+        (pod.grace < window.length + ENDS).then(|| {
+            let (grace, length) = (secs(pod.grace), secs(window.length));
+            let what = format!(
+                "{grace} leaves nothing after drain.window ({length}) for the agent's own end"
+            );
+            risky(
+                key,
+                what,
+                format!("make it {} or more", secs(window.length + ENDS)),
+            )
+        })
+    };
     tight.into_iter().collect()
 }
 
@@ -254,10 +262,14 @@ mod tests {
     #[test]
     fn nothing_is_found_in_what_is_shipped() {
         assert_eq!(found(&shipped(), |_, _| ()), [""; 0]);
-        assert_eq!(
-            found(&shipped(), |_, config| config.drain.window.auto = true),
-            [""; 0]
-        );
+        let auto = |margin: u64| {
+            found(&shipped(), |_, config| {
+                config.drain.window.auto = true;
+                config.drain.margin = Duration::from_secs(margin);
+            })
+        };
+        assert_eq!(auto(10), [""; 0]);
+        assert_eq!(auto(2), ["W drain.margin"]);
     }
 
     #[test]
