@@ -126,7 +126,7 @@ fn what_would_be_cut_short_is_said_and_refused() {
     let (code, out, err) = checked(&server(answers));
     assert_eq!(
         (code, out.as_str()),
-        (Some(2), "FILE: refused (3 errors, 3 warnings)\n"),
+        (Some(2), "FILE: refused (3 errors, 4 warnings)\n"),
         "{err}"
     );
     for said in [
@@ -136,6 +136,7 @@ fn what_would_be_cut_short_is_said_and_refused() {
         "error: container agent: preStop: without one it gets its SIGTERM when the drain begins",
         "warning: container lameduck: readinessProbe: ",
         "warning: minReadySeconds: ",
+        "warning: service account: patch pods: ",
         "warning: service account: create events: ",
     ] {
         assert!(err.contains(said), "no {said} in {err}");
