@@ -263,6 +263,25 @@ impl Window {
     }
 }
 
+/// When a platform is asked not to pick this instance in a scale-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtectWhen {
+    /// Never.
+    Off,
+    /// While more sessions than this are open, or a hold lives.
+    OpenAbove(u64),
+}
+
+impl ProtectWhen {
+    /// Whether the condition holds with so many sessions and holds.
+    pub fn holds_for(self, open: u64, holds: usize) -> bool {
+        match self {
+            ProtectWhen::Off => false,
+            ProtectWhen::OpenAbove(number) => open > number || holds > 0,
+        }
+    }
+}
+
 /// A length of time, given as such or as a share of the window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Stretch {

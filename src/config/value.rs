@@ -4,6 +4,7 @@ mod address;
 mod choice;
 mod hook;
 mod number;
+mod protect;
 mod text;
 mod time;
 
@@ -27,6 +28,7 @@ pub(super) use number::{
     Size, at_once, close_code, connections, exit_code, header_bytes, header_count, parse_workers,
     workers,
 };
+pub(super) use protect::protect_when;
 pub(super) use text::{
     announcement, client_key, close_reason, file, health_path, listener_name, upstream_name, via,
 };
