@@ -147,20 +147,20 @@ impl Desk {
         call::send(request, self.tls.as_ref(), limit).await
     }
 
-    /// Counts a call, and says in the log when the platform stops answering or answers again.
+    /// Counts a call, and says in the log when such calls stop going well or do so again.
     /// The error is a word for the metric, and the whole story; neither holds anything secret.
     pub(super) fn went(&self, call: &'static str, how: Result<(), (&'static str, String)>) {
         let board = &self.desks.board;
         match how {
             Ok(()) => {
                 board.called(self.name, call, "ok");
-                if board.up(self.name) {
+                if board.up(self.name, call) {
                     tracing::info!(platform = %self.name, call, "the platform answers again");
                 }
             }
             Err((result, error)) => {
                 board.called(self.name, call, result);
-                if board.down(self.name, format!("{call}: {error}")) {
+                if board.down(self.name, call, &error) {
                     tracing::warn!(platform = %self.name, call, error, "the platform does not answer");
                 }
             }
