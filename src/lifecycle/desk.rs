@@ -185,6 +185,16 @@ impl Desk {
         }
     }
 
+    /// Counts a call that the platform understood and forbids, and says so. To be made no more, it
+    /// is nothing that the platform should be blamed for.
+    pub(super) fn forbidden(&self, call: &'static str, story: &str) {
+        let board = &self.desks.board;
+        board.called(self.name, call, "forbidden");
+        board.up(self.name, call);
+        self.know(call, "forbidden");
+        tracing::warn!(platform = %self.name, call, error = story, "the platform forbids a call; it is left");
+    }
+
     /// Notes what the platform has said; true if that is news.
     pub(super) fn know(&self, what: &'static str, said: impl Into<String>) -> bool {
         self.desks.board.know(self.name, what, said.into())

@@ -8,7 +8,11 @@ mod aws;
 mod backoff;
 mod call;
 mod desk;
+#[cfg(feature = "ecs")]
+mod ecs;
 pub mod hooks;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod platform;
 mod signals;
 

@@ -98,8 +98,22 @@ fn all(settings: &config::Platforms, desks: &Desks) -> Vec<Platform> {
     platforms.extend(
         settings
             .aws
-            .as_ref()
+            .iter()
             .map(|aws| super::aws::platform(aws, desks)),
+    );
+    #[cfg(feature = "ecs")]
+    platforms.extend(
+        settings
+            .ecs
+            .iter()
+            .map(|ecs| super::ecs::platform(ecs, desks)),
+    );
+    #[cfg(feature = "kubernetes")]
+    platforms.extend(
+        settings
+            .kubernetes
+            .iter()
+            .map(|pod| super::kubernetes::platform(pod, desks)),
     );
     platforms
 }
