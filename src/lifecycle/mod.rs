@@ -14,6 +14,7 @@ pub mod hooks;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod platform;
+pub mod settings;
 mod signals;
 
 pub use desk::Desks;

@@ -113,7 +113,31 @@ impl Api {
         }
     }
 
-    fn pod_path(&self) -> String {
+    /// An object, as it is.
+    pub(super) async fn read(&self, path: &str) -> Result<serde_json::Value, Wrong> {
+        let answer = self.call(Method::GET, path, None).await?;
+        serde_json::from_slice(&answer).map_err(|error| unmade(&error))
+    }
+
+    /// Whether the service account may do something to what is in the namespace. This may be asked
+    /// by everybody.
+    pub(super) async fn may(&self, verb: &str, resource: &str) -> Result<bool, Wrong> {
+        let asked = serde_json::json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {
+                "namespace": self.namespace, "verb": verb, "resource": resource,
+            }},
+        });
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        let answer = self.call(Method::POST, path, Some((JSON, &asked))).await?;
+        let review: serde_json::Value =
+            serde_json::from_slice(&answer).map_err(|error| unmade(&error))?;
+        let allowed = review.pointer("/status/allowed");
+        Ok(allowed.and_then(serde_json::Value::as_bool) == Some(true))
+    }
+
+    pub(super) fn pod_path(&self) -> String {
         format!("/api/v1/namespaces/{}/pods/{}", self.namespace, self.pod)
     }
 

@@ -9,6 +9,7 @@ mod cost;
 mod events;
 mod pod;
 mod seen;
+mod settings;
 mod watch;
 
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use cost::Cost;
 use events::Events;
 use seen::Seen;
 use watch::Watch;
+
+pub(super) use settings::ask;
 
 /// Kubernetes, as far as the environment says where it is.
 pub(super) fn platform(settings: &Kubernetes, desks: &Desks) -> Platform {
