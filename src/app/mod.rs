@@ -7,6 +7,7 @@ mod acceptor;
 mod error;
 mod health;
 mod log;
+mod memory;
 mod peers;
 mod platforms;
 mod process;

@@ -1,6 +1,7 @@
 //! From a TOML value, or the text of a flag, to a typed one, with words for what is not one.
 
 mod address;
+mod aws;
 mod choice;
 mod hook;
 mod kubernetes;
@@ -20,6 +21,10 @@ use super::keys::Default;
 pub use address::ListenUrl;
 pub(super) use address::{
     bind, endpoint, parse_bind, parse_endpoint, parse_socket_address, peer, socket_address,
+};
+pub(super) use aws::{
+    describe_poll, group_name, hook_names, on_rebalance, poll, queue_url, target_groups, target_ip,
+    target_port,
 };
 pub(super) use choice::{
     close_order, exit_when_drained, forwarded, late_arrivals, log_format, parse_word, protocol,

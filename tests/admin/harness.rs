@@ -289,10 +289,13 @@ impl Events {
 
     /// The next event for which `is` holds.
     pub(crate) fn wait_for(&mut self, what: &str, is: impl Fn(&str, &Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
         while let Some((name, data)) = self.next() {
             if is(&name, &data) {
                 return data;
             }
+            // The stream does not fall silent by itself.
+            assert!(Instant::now() < deadline, "not in time: {what}");
         }
         panic!("the stream ended before: {what}")
     }
