@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::Board;
 use crate::config::PlatformName;
+#[cfg(feature = "aws")]
+use crate::config::Window;
 use crate::drain::{self, Report, Windows};
 use crate::net::Tls;
 use crate::session::{Holds, Ledgers, PhaseView};
@@ -54,6 +56,23 @@ pub struct Desks {
     pub holds: Holds,
     /// What is known of the platforms.
     pub board: Board,
+}
+
+impl Desks {
+    /// Desks of no process, at which platforms can be asked how they are set.
+    #[cfg(feature = "aws")]
+    pub(super) fn of_nobody(window: Window) -> Desks {
+        let ((control, _), (_, phase)) = (drain::channel(), watch::channel(PhaseView::starting()));
+        Desks {
+            control,
+            phase,
+            reports: watch::channel(None).1,
+            windows: Windows::new(window),
+            ledgers: Ledgers::new(Vec::new()),
+            holds: Holds::new(),
+            board: Board::default(),
+        }
+    }
 }
 
 /// One platform's way to the rest of the process.

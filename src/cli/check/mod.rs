@@ -71,6 +71,8 @@ fn compare(platform: PlatformName, config: &Config) -> Result<Vec<Finding>, Stri
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("the runtime: {error}"))?;
     Ok(match runtime.block_on(settings::ask(platform, config))? {
+        Said::Machine(machine) => rules::aws::findings(&machine, config),
+        Said::Task { task, own, targets } => rules::ecs::findings(&task, &own, &targets, config),
         Said::Pod(pod) => rules::kubernetes::findings(&pod, config),
     })
 }

@@ -6,10 +6,31 @@ use crate::lifecycle::settings::{Group, Hook, Machine};
 
 pub(in crate::cli::check) fn findings(machine: &Machine, config: &Config) -> Vec<Finding> {
     let mut found = targets::all(&machine.targets, config);
+    found.extend(unwatched(machine, config));
     if let Some(group) = &machine.group {
         found.extend(of_group(group, !machine.targets.is_empty(), config));
     }
     found
+}
+
+/// Target groups that the configuration does not name.
+fn unwatched(machine: &Machine, config: &Config) -> Vec<Finding> {
+    let named = config.platforms.aws.as_ref();
+    let named = named.map_or(&[][..], |settings| &settings.target_groups);
+    let is_named = |name: &str| named.iter().any(|group| group.name() == name);
+    let others = machine
+        .targets
+        .iter()
+        .filter(|target| !is_named(&target.name));
+    others
+        .map(|target| {
+            let what = format!(
+                "{} is not among them: that the machine is draining there begins no drain, and its delay is not known",
+                target.name
+            );
+            risky("platform.aws.target_groups", what, "add its ARN")
+        })
+        .collect()
 }
 
 fn of_group(group: &Group, has_targets: bool, config: &Config) -> Vec<Finding> {
@@ -219,6 +240,12 @@ mod tests {
         }
         let nlb = with(|m, _| m.targets[1].balancers[0].idle = secs(60));
         assert_eq!(nlb, ["W NLB front: tcp.idle_timeout.seconds"]);
+    }
+
+    #[test]
+    fn a_target_group_that_is_not_named_is_found() {
+        let other = with(|m, _| m.targets[1].name = "other".into());
+        assert_eq!(other, ["W platform.aws.target_groups"]);
     }
 
     #[test]
