@@ -4,6 +4,7 @@ mod address;
 mod choice;
 mod hook;
 mod number;
+mod service;
 mod text;
 mod time;
 
@@ -26,6 +27,9 @@ pub(super) use hook::hook_url;
 pub(super) use number::{
     Size, at_once, close_code, connections, exit_code, header_bytes, header_count, parse_workers,
     workers,
+};
+pub(super) use service::{
+    command, metadata_url, namespace, on_freeze, own_metadata_url, switch, vm_name,
 };
 pub(super) use text::{
     announcement, client_key, close_reason, file, health_path, listener_name, upstream_name, via,

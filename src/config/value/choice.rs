@@ -4,7 +4,7 @@ use toml::de::DeValue;
 
 use super::{Show, Wrong, nearest, string};
 use crate::config::types::{
-    CloseOrder, ExitWhenDrained, Forwarded, LateArrivals, LogFormat, Protocol, Readiness,
+    CloseOrder, ExitWhenDrained, Forwarded, LateArrivals, LogFormat, OnFreeze, Protocol, Readiness,
 };
 
 /// A type that is written as one of a few words.
@@ -65,6 +65,11 @@ impl Choice for LogFormat {
         &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 }
 
+impl Choice for OnFreeze {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("drain", OnFreeze::Drain), ("ignore", OnFreeze::Ignore)];
+}
+
 /// A word from the text of a flag.
 pub(in crate::config) fn parse_word<T: Choice>(text: &str) -> Result<T, Wrong> {
     let words = || T::WORDS.iter().map(|(word, _)| *word);
@@ -91,7 +96,7 @@ fn listed<T: Choice>() -> String {
     words.join(" or ")
 }
 
-fn word<T: Choice>(value: &DeValue<'_>) -> Result<T, Wrong> {
+pub(super) fn word<T: Choice>(value: &DeValue<'_>) -> Result<T, Wrong> {
     parse_word(string(value, "a word", &listed::<T>())?)
 }
 
