@@ -10,6 +10,9 @@ mod log;
 mod peers;
 mod platforms;
 mod process;
+mod sockets;
+#[cfg(feature = "systemd")]
+mod systemd;
 mod wiring;
 mod worker;
 

@@ -3,13 +3,23 @@
 //! A trigger hears of the end and says so to the drain; no session and no socket of a session
 //! comes in here. Each platform has a room of its own, and reaches the process through its desk.
 
+#[cfg(feature = "azure")]
+mod azure;
 mod backoff;
 mod call;
 mod desk;
+pub mod emf;
+#[cfg(feature = "gcp")]
+mod gcp;
 pub mod hooks;
+mod other;
 mod platform;
 mod signals;
+#[cfg(feature = "systemd")]
+mod systemd;
 
 pub use desk::Desks;
 pub use platform::Platforms;
 pub use signals::Signals;
+#[cfg(feature = "systemd")]
+pub use systemd::Systemd;

@@ -38,6 +38,11 @@ pub(super) trait Completion: Send {
     /// Tells the platform that the drain is over. Dropped unfinished if it takes longer than
     /// anybody would wait.
     fn complete<'a>(&'a self, desk: &'a Desk, report: Arc<Report>) -> Doing<'a>;
+
+    /// How long that may take, however little is left of the window.
+    fn needs(&self) -> Duration {
+        LEAST
+    }
 }
 
 /// One platform, to be set going.
@@ -86,8 +91,28 @@ impl Platforms {
 
 /// The platforms that are on.
 fn all(settings: &config::Platforms, desks: &Desks) -> Vec<Platform> {
-    let _ = (settings, desks);
-    Vec::new()
+    let mut platforms = Vec::new();
+    #[cfg(feature = "azure")]
+    platforms.extend(
+        settings
+            .azure
+            .as_ref()
+            .map(|azure| super::azure::platform(azure, desks)),
+    );
+    #[cfg(feature = "gcp")]
+    platforms.extend(
+        settings
+            .gcp
+            .as_ref()
+            .map(|gcp| super::gcp::platform(gcp, desks)),
+    );
+    platforms.extend(
+        settings
+            .other
+            .as_ref()
+            .map(|other| super::other::platform(other, desks)),
+    );
+    platforms
 }
 
 /// Keeps one platform waiting during each drain, and completes it once at its end.
@@ -102,7 +127,8 @@ async fn follow(completion: Box<dyn Completion>, desk: Desk, ending: Cancellatio
                 completed = started;
                 if let Some(report) = desk.report() {
                     let left = drain.ends.saturating_duration_since(Instant::now());
-                    let limit = left.clamp(LEAST, MOST);
+                    let needs = completion.needs();
+                    let limit = left.clamp(needs, needs.max(MOST));
                     let told = completion.complete(&desk, report);
                     if timeout(limit, told).await.is_err() {
                         tracing::warn!(?limit, "a platform could not be told of the drain's end");
@@ -123,6 +149,8 @@ async fn follow(completion: Box<dyn Completion>, desk: Desk, ending: Cancellatio
             _ => {}
         }
         tokio::select! {
+            // The end of the process comes right behind that of its drain, which is seen first.
+            biased;
             changed = phase.changed() => if changed.is_err() { return },
             () = ending.cancelled() => return,
         }

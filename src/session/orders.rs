@@ -150,6 +150,26 @@ impl Workers {
         }
     }
 
+    /// Waits until every worker has come round to its orders; false if one has gone.
+    pub async fn all_come_round(&self) -> bool {
+        let mut replies = Vec::new();
+        for inbox in self.0.iter() {
+            let (reply, page) = oneshot::channel();
+            // A page without room for anything: who reads the order has nothing to do for it.
+            let (from, limit) = (0, 0);
+            if inbox.send(Order::List { from, limit, reply }).is_err() {
+                return false;
+            }
+            replies.push(page);
+        }
+        for reply in replies {
+            if reply.await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Asks these to go.
     pub fn leave(&self, ids: &[SessionId], terms: Terms) {
         for (worker, inbox) in self.0.iter().enumerate() {
