@@ -5,8 +5,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use socket2::SockRef;
-
 use super::{TcpBound, UnixBound};
 
 /// What a descriptor turned out to be.
@@ -142,6 +140,7 @@ const FIRST: usize = 3;
 
 #[cfg(feature = "systemd")]
 fn socket(fds: &mut listenfd::ListenFd, index: usize) -> Socket {
+    use socket2::SockRef;
     // One that is connected already (Accept=yes) is no listener.
     if let Ok(Some(tcp)) = fds.take_tcp_listener(index) {
         let listens = SockRef::from(&tcp).is_listener().unwrap_or(false);

@@ -198,3 +198,32 @@ impl Workers {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn workers_have_come_round_when_the_last_has() {
+        let (inboxes, mut orders): (Vec<_>, Vec<_>) =
+            (0..2).map(|_| mpsc::unbounded_channel()).unzip();
+        let workers = Workers::new(inboxes);
+        let mut come = pin!(workers.all_come_round());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(come.as_mut().poll(&mut context).is_pending());
+        let answer = |orders: &mut mpsc::UnboundedReceiver<Order>| match orders.try_recv() {
+            Ok(Order::List { reply, .. }) => reply.send(Page::default()).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        answer(&mut orders[0]);
+        assert!(come.as_mut().poll(&mut context).is_pending(), "one hangs");
+        answer(&mut orders[1]);
+        assert!(come.await);
+        drop(orders.pop());
+        assert!(!workers.all_come_round().await, "one has gone");
+    }
+}
