@@ -10,11 +10,10 @@
 
 mod bed;
 mod floor;
-mod load;
 mod markdown;
-mod measure;
 mod report;
-mod stats;
+#[path = "../rig/mod.rs"]
+mod rig;
 mod subject;
 mod workload;
 
@@ -25,7 +24,9 @@ use std::time::Duration;
 use clap::Parser;
 
 use bed::Bed;
-use report::{Machine, Outcome, Report};
+use report::{Outcome, Report};
+use rig::machine::{Machine, two_cores};
+use rig::{load, measure, stats};
 use subject::Relay;
 use workload::{Size, Workload};
 
@@ -103,15 +104,7 @@ fn selected(options: &Options) -> Result<Vec<Workload>> {
 }
 
 fn run(options: &Options, workloads: &[Workload]) -> Result<()> {
-    let cores = measure::cores()?;
-    let (load_core, subject_core) = match cores[..] {
-        [first, second, ..] => (first, second),
-        [only] => {
-            eprintln!("only one core: the load disturbs the subjects, and the figures mean little");
-            (only, only)
-        }
-        [] => return Err("this process may use no core".into()),
-    };
+    let (load_core, subject_core) = two_cores()?;
     let mut report = Report {
         machine: Machine::this()?,
         rounds: options.rounds,

@@ -5,19 +5,26 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
 
-use super::Place;
+use super::agent::{Agent, Role};
+use super::conn::Conn;
 use super::exchange::{Exchange, is_greeted, last_words};
+use super::set::{Set, Who, is_over};
 use crate::Result;
-use crate::load::{Agent, Conn, Role, Set, Who, is_over};
 
 /// How many connections are opened before the first of them has to have answered: below every peer's backlog.
 const BATCH: usize = 64;
+
+/// Where the subject's clients go, and where its agent listens.
+pub(crate) struct Place {
+    pub(crate) subject: SocketAddr,
+    pub(crate) agent: TcpListener,
+}
 
 /// Whether a connection is used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
