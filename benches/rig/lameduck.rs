@@ -1,18 +1,24 @@
 //! This program, as shipped: health, metrics and all else.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// How it is started; its ports are the system's choice.
+/// How it is started.
 #[derive(Clone, Copy)]
 pub(crate) struct Start<'s> {
     pub(crate) program: &'s Path,
     /// What its listener speaks: `tcp` or `http`.
     pub(crate) scheme: &'s str,
     pub(crate) agent: SocketAddr,
-    pub(crate) workers: usize,
+    /// None for its own choice.
+    pub(crate) workers: Option<usize>,
+    /// Where health answers; with port 0 the system chooses, as it does for the other two.
+    pub(crate) health: SocketAddr,
 }
+
+/// A port of loopback that the system chooses.
+pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Who is let in at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +31,15 @@ pub(crate) enum Door {
 /// The command, with its log in a pipe.
 pub(crate) fn command(start: Start<'_>) -> Command {
     let mut command = Command::new(start.program);
+    command.args(["run", "--log-format", "json"]);
+    if let Some(workers) = start.workers {
+        command.args(["--workers", &workers.to_string()]);
+    }
     command
-        .args(["run", "--workers", &start.workers.to_string()])
-        .args(["--log-format", "json"])
         .args(["--listen", &format!("{}://127.0.0.1:0", start.scheme)])
         .args(["--upstream", &start.agent.to_string()])
-        .args(["--health", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .args(["--health", &start.health.to_string()])
+        .args(["--admin", "127.0.0.1:0"])
         .stderr(Stdio::piped());
     command
 }

@@ -16,7 +16,7 @@ pub(crate) use agent::{Agent, Role};
 pub(crate) use conn::Conn;
 pub(crate) use exchange::{Exchange, Goodbye, Message, Request};
 pub(crate) use http::{Chunks, head_len, reply};
-pub(crate) use lanes::{Keep, Lanes, Place};
+pub(crate) use lanes::{Heard, Keep, Lanes, Place};
 pub(crate) use payload::{pattern, payload};
 pub(crate) use set::{Set, Who, is_over};
 pub(crate) use websocket::{BINARY, CLOSE, CLOSE_BACK, Protocol, is_upgraded, upgrade};

@@ -53,7 +53,8 @@ impl Subject {
                     program,
                     scheme: setup.speaks.scheme(),
                     agent,
-                    workers: 1,
+                    workers: Some(1),
+                    health: lameduck::ANY_PORT,
                 };
                 let mut child = lameduck::command(start).spawn()?;
                 let log = child.stderr.take().ok_or("no stderr")?;
