@@ -54,7 +54,9 @@ pub(crate) fn run(ground: &Ground, length: Duration) -> Result<()> {
     );
     let mut looks = Vec::new();
     while begun.elapsed() < length {
+        let start = Instant::now();
         let (spent, delays) = meter.cpu_of(|| lanes.run_paced(every))?;
+        let lasted = start.elapsed();
         let scrape = Scrape::of(proxy.health)?;
         scrape.check()?;
         let look = Look {
@@ -68,7 +70,7 @@ pub(crate) fn run(ground: &Ground, length: Duration) -> Result<()> {
             look.descriptors,
             scrape.open(),
             shown(spent.as_secs_f64() * 1e6 / delays.len() as f64),
-            shown(delays.len() as f64 / every.as_secs_f64()),
+            shown(delays.len() as f64 / lasted.as_secs_f64()),
             readers.begun()?,
         );
         looks.push(look);
