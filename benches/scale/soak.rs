@@ -76,10 +76,11 @@ pub(crate) fn run(ground: &Ground, length: Duration) -> Result<()> {
         looks.push(look);
     }
     println!("  at each look: opened = open + ended");
-    match length >= JUDGED {
-        true => judge(&looks),
-        false => Ok(println!("  too short for a word on memory and descriptors")),
+    if length < JUDGED {
+        println!("  too short for a word on memory and descriptors");
+        return Ok(());
     }
+    judge(&looks)
 }
 
 /// What goes on all the time: a WebSocket chat, requests small and large, and new connections.

@@ -14,6 +14,7 @@ use rustix::event::epoll::EventFlags;
 use super::agent::{Agent, Role};
 use super::conn::Conn;
 use super::exchange::{Exchange, is_greeted, last_words};
+use super::lane::{Heard, Keep, Lane, Stage, Then};
 use super::set::{Set, Who, is_over};
 use crate::Result;
 
@@ -24,61 +25,6 @@ const BATCH: usize = 64;
 pub(crate) struct Place {
     pub(crate) subject: SocketAddr,
     pub(crate) agent: TcpListener,
-}
-
-/// Whether a connection is used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Keep {
-    Open,
-    Once,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// The answer to the greeting is awaited.
-    Greets,
-    /// An answer is awaited.
-    Asks,
-    /// The end is awaited.
-    Leaves,
-    /// Nothing is on its way.
-    Rests,
-}
-
-/// What an answer is followed by, when nothing is owed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
-    /// Nothing.
-    Rest,
-    /// The lane's next question.
-    Again,
-    /// A question on the lane whose turn it is: this number, or the next after it that rests.
-    Pass(usize),
-}
-
-/// What becomes of a lane that only listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
-    /// More is to come.
-    GoesOn,
-    /// Its connection is over.
-    IsOver,
-}
-
-struct Lane {
-    /// Where it connects to.
-    to: SocketAddr,
-    exchange: Rc<dyn Exchange>,
-    keep: Keep,
-    conn: Option<Conn>,
-    stage: Stage,
-    number: u64,
-    /// When the question was due that is on its way.
-    due: Option<Instant>,
-    /// When the next ones were due, where the answer to the last has not come yet.
-    owed: VecDeque<Instant>,
-    /// The time between two questions of a paced lane.
-    period: Duration,
 }
 
 /// All lanes of one subject, and its agent.
