@@ -6,6 +6,7 @@
 )]
 
 pub(crate) mod child;
+pub(crate) mod floor;
 pub(crate) mod lameduck;
 pub(crate) mod load;
 pub(crate) mod machine;

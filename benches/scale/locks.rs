@@ -29,17 +29,19 @@ pub(crate) fn table(ground: &Ground) -> Result<Table> {
     let sessions = ground.sessions.min(1000);
     lanes.open(sessions, &message, Keep::Open, Duration::from_secs(1))?;
     lanes.run(ground.length)?;
+    // Apart from the counting, which may stop the process at each call.
+    let before = threads(proxy.pid())?;
+    let thousands = 2.0 * lanes.run(ground.length * 4)? as f64 / 1e3;
+    let after = threads(proxy.pid())?;
     let seconds = ground.or_smoke(5, 1);
     let mut counter = Counter::start(proxy.pid(), seconds);
-    let (before, start) = (threads(proxy.pid())?, Instant::now());
-    let mut answers = 0;
-    // The counting takes a moment to begin; there are messages for as long as it lasts.
+    let (start, mut answers) = (Instant::now(), 0);
+    // It takes a moment to begin; there are messages for as long as it lasts.
     while start.elapsed() < Duration::from_secs(seconds) || !counter.is_done()? {
         answers += lanes.run(ground.length)?;
     }
-    let thousands = 2.0 * answers as f64 / 1e3;
-    let after = threads(proxy.pid())?;
-    let thousands_counted = thousands / start.elapsed().as_secs_f64() * seconds as f64;
+    let a_second = 2.0 * answers as f64 / 1e3 / start.elapsed().as_secs_f64();
+    let thousands_counted = a_second * seconds as f64;
     let (how, calls) = counter.read()?;
     let mut table = Table::new(
         format!("Locks: {sessions} WebSockets that chat, {WORKERS} workers; futex calls by {how}"),

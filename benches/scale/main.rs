@@ -26,6 +26,7 @@ mod table;
 mod task;
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -82,6 +83,9 @@ struct Options {
     /// The binary to measure in place of the one just built.
     #[arg(long, default_value = env!("CARGO_BIN_EXE_lameduck"))]
     lameduck: PathBuf,
+    /// Be the floor in front of this agent (how the bench starts it).
+    #[arg(long, hide = true)]
+    be_floor_of: Option<SocketAddr>,
     /// What `cargo bench` passes.
     #[arg(long, hide = true)]
     bench: bool,
@@ -89,6 +93,9 @@ struct Options {
 
 fn main() -> Result<()> {
     let mut options = Options::parse();
+    if let Some(agent) = options.be_floor_of {
+        return rig::floor::be(agent);
+    }
     if options.smoke {
         (options.rounds, options.seconds, options.sessions) = (1, 0.1, 200);
     }

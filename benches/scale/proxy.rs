@@ -41,16 +41,12 @@ impl Proxy {
     pub(crate) fn start(ground: &Ground, setup: Setup) -> Result<(Self, Lanes)> {
         let agent = agent_listener()?;
         let proxy = ground.starting(setup.on, || Self::spawn(ground, setup, &agent))?;
-        let role = match setup.protocol {
-            Protocol::Tcp => Role::Echo,
-            Protocol::WebSocket => Role::Http,
-        };
         let place = Place {
             subject: proxy.clients,
             agent,
         };
         proxy.wait_until_ready()?;
-        Ok((proxy, Lanes::new(place, role)?))
+        Ok((proxy, Lanes::new(place, role(setup.protocol))?))
     }
 
     fn spawn(ground: &Ground, setup: Setup, agent: &TcpListener) -> Result<Self> {
@@ -129,6 +125,14 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         drop(self.process.kill());
         let _ = self.process.wait();
+    }
+}
+
+/// What the agent behind it is.
+pub(crate) fn role(protocol: Protocol) -> Role {
+    match protocol {
+        Protocol::Tcp => Role::Echo,
+        Protocol::WebSocket => Role::Http,
     }
 }
 

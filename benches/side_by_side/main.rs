@@ -9,7 +9,6 @@
 )]
 
 mod bed;
-mod floor;
 mod markdown;
 mod report;
 #[path = "../rig/mod.rs"]
@@ -17,7 +16,7 @@ mod rig;
 mod subject;
 mod workload;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ use clap::Parser;
 use bed::Bed;
 use report::{Outcome, Report};
 use rig::machine::{Machine, two_cores};
-use rig::{load, measure, stats};
+use rig::{floor, load, measure, stats};
 use subject::Relay;
 use workload::{Size, Workload};
 
@@ -70,9 +69,7 @@ struct Options {
 fn main() -> Result<()> {
     let mut options = Options::parse();
     if let Some(agent) = options.be_floor_of {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        println!("{}", listener.local_addr()?);
-        return floor::serve(&listener, agent);
+        return floor::be(agent);
     }
     if options.smoke {
         (options.rounds, options.seconds) = (1, 0.1);

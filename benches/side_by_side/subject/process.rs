@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::{Relay, Setup, caddy, envoy, haproxy, nginx};
 use crate::Result;
 use crate::rig::child::{START, first_match, free_address};
-use crate::rig::lameduck;
+use crate::rig::{floor, lameduck};
 use crate::workload::Workload;
 
 /// A relay that runs; it ends with this value.
@@ -40,14 +40,7 @@ impl Subject {
             dir: files.path(),
         };
         let (mut process, address) = match relay {
-            Relay::Floor => {
-                let mut child = Command::new(std::env::current_exe()?)
-                    .args(["--be-floor-of", &agent.to_string()])
-                    .stdout(Stdio::piped())
-                    .spawn()?;
-                let out = child.stdout.take().ok_or("no stdout")?;
-                (child, first_match(out, |line| line.trim().parse().ok()))
-            }
+            Relay::Floor => floor::spawn(agent)?,
             Relay::Lameduck => {
                 let start = lameduck::Start {
                     program,
