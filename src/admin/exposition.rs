@@ -9,8 +9,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::board::Board;
-use crate::config::ListenerName;
+use super::board::{Board, Platform};
+use crate::config::{ListenerName, PlatformName};
 use crate::session::metrics::{self as names, Family};
 use crate::session::{
     Direction, Holds, Kind, Ledgers, ListenerTotals, Outcome, Phase, PhaseView, Refusal,
@@ -44,6 +44,20 @@ pub fn recorder() -> &'static PrometheusHandle {
         handle
     })
 }
+
+/// What platforms say that tells this process from others, and stays the same as long as it lives.
+/// The rest changes, and would be a new series each time.
+const IDENTIFYING: &[&str] = &[
+    "task",
+    "cluster",
+    "family",
+    "pod",
+    "namespace",
+    "node",
+    "instance",
+    "group",
+    "region",
+];
 
 /// Makes the text.
 #[derive(Clone, Debug)]
@@ -193,6 +207,24 @@ impl Exposition {
                 out.sample(names::PLATFORM_CALLS, &labels, count);
             }
         }
+        Self::platform_info(out, &platforms);
+    }
+
+    fn platform_info(out: &mut Text, platforms: &BTreeMap<PlatformName, Platform>) {
+        out.family(names::PLATFORM_INFO);
+        for (name, platform) in platforms {
+            for (fact, value) in &platform.known {
+                if !IDENTIFYING.contains(fact) {
+                    continue;
+                }
+                let labels = [
+                    ("platform", name.label()),
+                    ("fact", fact),
+                    ("value", &escaped(value)),
+                ];
+                out.sample(names::PLATFORM_INFO, &labels, &1);
+            }
+        }
     }
 
     fn phases(&self, out: &mut Text) {
@@ -218,6 +250,12 @@ fn unix_time(at: SystemTime) -> Duration {
         .unwrap_or_default()
 }
 
+/// A label's value that is not one of our own words.
+fn escaped(value: &str) -> String {
+    let value = value.replace('\\', r"\\").replace('"', r#"\""#);
+    value.replace('\n', r"\n")
+}
+
 /// Text exposition format 0.0.4.
 struct Text(String);
 
@@ -238,5 +276,33 @@ impl Text {
             self.0.push('}');
         }
         let _ = writeln!(self.0, " {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_platform_says_of_itself_is_a_series_and_the_rest_is_not() {
+        let board = Board::default();
+        let name = PlatformName::Ecs;
+        board.know(name, "task", "arn:aws:ecs:eu-west-1:1:task/a/b".to_owned());
+        board.know(name, "family", "a \"b\"\\\n".to_owned());
+        board.know(name, "desired status", "RUNNING".to_owned());
+        let mut out = Text(String::new());
+        Exposition::platform_info(&mut out, &board.now());
+        let samples: Vec<_> = out
+            .0
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .collect();
+        assert_eq!(
+            samples,
+            [
+                r#"lameduck_platform_info{platform="ecs",fact="family",value="a \"b\"\\\n"} 1"#,
+                r#"lameduck_platform_info{platform="ecs",fact="task",value="arn:aws:ecs:eu-west-1:1:task/a/b"} 1"#,
+            ]
+        );
     }
 }

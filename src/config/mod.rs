@@ -29,7 +29,7 @@ pub use finding::{Faults, Finding, Place, Severity};
 pub use keys::{Default, Key, known_keys};
 pub use load::{Loaded, load};
 pub use overrides::Overrides;
-pub use platform::{PlatformName, Platforms};
+pub use platform::{Aws, PlatformName, Platforms};
 pub use token::Token;
 pub use types::*;
 pub use value::{ListenUrl, Wrong};

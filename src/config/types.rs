@@ -263,6 +263,25 @@ impl Window {
     }
 }
 
+/// When a platform is asked not to pick this instance in a scale-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtectWhen {
+    /// Never.
+    Off,
+    /// While more sessions than this are open, or a hold lives.
+    OpenAbove(u64),
+}
+
+impl ProtectWhen {
+    /// Whether the condition holds with so many sessions and holds.
+    pub fn holds_for(self, open: u64, holds: usize) -> bool {
+        match self {
+            ProtectWhen::Off => false,
+            ProtectWhen::OpenAbove(number) => open > number || holds > 0,
+        }
+    }
+}
+
 /// A length of time, given as such or as a share of the window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Stretch {
@@ -359,4 +378,44 @@ pub enum LogFormat {
 pub struct Log {
     /// How a line looks.
     pub format: LogFormat,
+}
+
+/// What is done when a Spot instance is recommended to be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRebalance {
+    /// The drain begins, as if the interruption had been announced.
+    Drain,
+    /// Nothing: it may never be interrupted.
+    Ignore,
+}
+
+/// A target group of a load balancer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetGroup {
+    arn: String,
+    name: String,
+}
+
+impl TargetGroup {
+    /// The target group of an ARN; none if it is not one of a target group.
+    pub fn of_arn(arn: &str) -> Option<TargetGroup> {
+        let resource = arn.splitn(6, ':').nth(5)?;
+        let mut parts = resource.strip_prefix("targetgroup/")?.split('/');
+        let (name, id) = (parts.next()?, parts.next()?);
+        let is_whole = !name.is_empty() && !id.is_empty() && parts.next().is_none();
+        (arn.starts_with("arn:") && is_whole).then(|| TargetGroup {
+            arn: arn.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+
+    /// Its ARN.
+    pub fn arn(&self) -> &str {
+        &self.arn
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }

@@ -1,9 +1,12 @@
 //! From a TOML value, or the text of a flag, to a typed one, with words for what is not one.
 
 mod address;
+mod aws;
 mod choice;
 mod hook;
 mod number;
+mod protect;
+mod switch;
 mod text;
 mod time;
 
@@ -18,6 +21,10 @@ pub use address::ListenUrl;
 pub(super) use address::{
     bind, endpoint, parse_bind, parse_endpoint, parse_socket_address, peer, socket_address,
 };
+pub(super) use aws::{
+    describe_poll, group_name, hook_names, on_rebalance, poll, queue_url, target_groups, target_ip,
+    target_port,
+};
 pub(super) use choice::{
     close_order, exit_when_drained, forwarded, late_arrivals, log_format, parse_word, protocol,
     readiness,
@@ -27,6 +34,8 @@ pub(super) use number::{
     Size, at_once, close_code, connections, exit_code, header_bytes, header_count, parse_workers,
     workers,
 };
+pub(super) use protect::protect_when;
+pub(super) use switch::switch;
 pub(super) use text::{
     announcement, client_key, close_reason, file, health_path, listener_name, upstream_name, via,
 };

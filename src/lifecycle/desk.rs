@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::admin::Board;
 use crate::config::PlatformName;
@@ -61,6 +62,7 @@ pub(super) struct Desk {
     name: PlatformName,
     desks: Desks,
     tls: Option<Tls>,
+    ending: CancellationToken,
 }
 
 impl Desk {
@@ -71,7 +73,23 @@ impl Desk {
             name,
             desks: desks.clone(),
             tls,
+            ending: CancellationToken::new(),
         }
+    }
+
+    /// Says that the process ends, to whoever has a copy of this desk.
+    pub(super) fn end(&self) {
+        self.ending.cancel();
+    }
+
+    /// Waits until the process ends: whoever is still completing then has little time left.
+    pub(super) async fn ending(&self) {
+        self.ending.cancelled().await;
+    }
+
+    /// Whether the process ends.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.is_cancelled()
     }
 
     /// Reports a sign: it starts a drain, or joins the one under way. To be called once for each
@@ -147,20 +165,20 @@ impl Desk {
         call::send(request, self.tls.as_ref(), limit).await
     }
 
-    /// Counts a call, and says in the log when the platform stops answering or answers again.
+    /// Counts a call, and says in the log when such calls stop going well or do so again.
     /// The error is a word for the metric, and the whole story; neither holds anything secret.
     pub(super) fn went(&self, call: &'static str, how: Result<(), (&'static str, String)>) {
         let board = &self.desks.board;
         match how {
             Ok(()) => {
                 board.called(self.name, call, "ok");
-                if board.up(self.name) {
+                if board.up(self.name, call) {
                     tracing::info!(platform = %self.name, call, "the platform answers again");
                 }
             }
             Err((result, error)) => {
                 board.called(self.name, call, result);
-                if board.down(self.name, format!("{call}: {error}")) {
+                if board.down(self.name, call, &error) {
                     tracing::warn!(platform = %self.name, call, error, "the platform does not answer");
                 }
             }

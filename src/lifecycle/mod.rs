@@ -3,6 +3,8 @@
 //! A trigger hears of the end and says so to the drain; no session and no socket of a session
 //! comes in here. Each platform has a room of its own, and reaches the process through its desk.
 
+#[cfg(feature = "aws")]
+mod aws;
 mod backoff;
 mod call;
 mod desk;

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
@@ -35,8 +35,9 @@ pub(super) trait Completion: Send {
         Box::pin(std::future::pending())
     }
 
-    /// Tells the platform that the drain is over. Dropped unfinished if it takes longer than
-    /// anybody would wait.
+    /// Tells the platform that the drain is over. Where the platform is not ready to hear of it this
+    /// may wait as long as the process stays drained; it is dropped unfinished when the process
+    /// serves again, and some time after the process has begun to end.
     fn complete<'a>(&'a self, desk: &'a Desk, report: Arc<Report>) -> Doing<'a>;
 }
 
@@ -64,6 +65,11 @@ impl Platforms {
 
     /// Watches, keeps waiting and completes, until `ending`: then what is still to be completed is.
     pub async fn run(self, ending: CancellationToken) {
+        let desks: Vec<_> = self
+            .0
+            .iter()
+            .map(|platform| platform.desk.clone())
+            .collect();
         let watching = Tasks::new();
         let completing = Tasks::new();
         for platform in self.0 {
@@ -80,14 +86,22 @@ impl Platforms {
             }
         }
         ending.cancelled().await;
+        desks.iter().for_each(Desk::end);
         completing.all_gone().await;
     }
 }
 
 /// The platforms that are on.
 fn all(settings: &config::Platforms, desks: &Desks) -> Vec<Platform> {
-    let _ = (settings, desks);
-    Vec::new()
+    let mut platforms = Vec::new();
+    #[cfg(feature = "aws")]
+    platforms.extend(
+        settings
+            .aws
+            .as_ref()
+            .map(|aws| super::aws::platform(aws, desks)),
+    );
+    platforms
 }
 
 /// Keeps one platform waiting during each drain, and completes it once at its end.
@@ -96,16 +110,20 @@ async fn follow(completion: Box<dyn Completion>, desk: Desk, ending: Cancellatio
     let mut completed = None;
     loop {
         let view = phase.borrow_and_update().clone();
-        let started = view.drain.as_ref().map(|drain| drain.started);
+        let started = of(&view);
         match (&view.drain, view.phase) {
             (Some(drain), Phase::Drained) if started != completed => {
                 completed = started;
                 if let Some(report) = desk.report() {
-                    let left = drain.ends.saturating_duration_since(Instant::now());
-                    let limit = left.clamp(LEAST, MOST);
                     let told = completion.complete(&desk, report);
-                    if timeout(limit, told).await.is_err() {
-                        tracing::warn!(?limit, "a platform could not be told of the drain's end");
+                    let again = phase.wait_for(|now| of(now) != started);
+                    tokio::select! {
+                        () = told => {}
+                        // Gone with its process, the phase says nothing; the limit still holds.
+                        Ok(_) = again => {}
+                        limit = too_late(&ending, drain.ends) => {
+                            tracing::warn!(?limit, "a platform could not be told of the drain's end");
+                        }
                     }
                 }
                 continue;
@@ -123,14 +141,29 @@ async fn follow(completion: Box<dyn Completion>, desk: Desk, ending: Cancellatio
             _ => {}
         }
         tokio::select! {
+            // The end of the process comes right behind that of its drain, which is seen first.
+            biased;
             changed = phase.changed() => if changed.is_err() { return },
             () = ending.cancelled() => return,
         }
     }
 }
 
+/// Waits until an ending process can wait no longer for a platform to be told; gives how long it did.
+async fn too_late(ending: &CancellationToken, ends: Instant) -> Duration {
+    ending.cancelled().await;
+    let left = ends.saturating_duration_since(Instant::now());
+    let limit = left.clamp(LEAST, MOST);
+    sleep(limit).await;
+    limit
+}
+
+/// Which drain is under way, or over.
+fn of(now: &PhaseView) -> Option<Instant> {
+    now.drain.as_ref().map(|drain| drain.started)
+}
+
 /// Whether a drain is still under way.
 fn is_of(now: &PhaseView, drain: &DrainView) -> bool {
-    let started = now.drain.as_ref().map(|drain| drain.started);
-    now.phase < Phase::Drained && started == Some(drain.started)
+    now.phase < Phase::Drained && of(now) == Some(drain.started)
 }

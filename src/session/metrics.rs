@@ -59,6 +59,9 @@ families! {
     PLATFORM_UP = "gauge" "lameduck_platform_up" "1 if the last call of the platform went well.";
     /// Calls of platforms, by `platform`, `call` and `result`.
     PLATFORM_CALLS = "counter" "lameduck_platform_calls_total" "Calls of platforms, by how they went.";
+    /// What platforms say that tells this process from others, by `platform`, `fact` and `value`.
+    PLATFORM_INFO = "gauge" "lameduck_platform_info"
+        "Always 1; the labels say what the platform calls this process and where it runs.";
     /// The program itself, by `version`.
     BUILD_INFO = "gauge" "lameduck_build_info" "Always 1; the label says which version runs.";
 }

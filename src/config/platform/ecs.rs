@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::section::{Found, Section};
+use crate::config::types::ProtectWhen;
 use crate::config::value;
 
 /// Tasks of ECS.
@@ -10,23 +11,28 @@ use crate::config::value;
 pub struct Ecs {
     /// Between two looks.
     pub poll: Duration,
+    /// When the service is asked not to pick this task in a scale-in.
+    pub protect_when: ProtectWhen,
 }
 
 /// `[platform.ecs]`.
 pub(super) struct RawEcs {
     poll: Found<Duration>,
+    protect_when: Found<ProtectWhen>,
 }
 
 impl RawEcs {
     pub(super) fn read(table: &mut Section<'_>) -> Self {
         Self {
             poll: table.read("poll", value::positive_duration, Duration::from_secs(5)),
+            protect_when: table.read("protect_when", value::protect_when, ProtectWhen::Off),
         }
     }
 
     pub(super) fn into_ecs(self) -> Ecs {
         Ecs {
             poll: self.poll.value,
+            protect_when: self.protect_when.value,
         }
     }
 }

@@ -20,7 +20,7 @@ pub use gcp::Gcp;
 pub use kubernetes::Kubernetes;
 pub use other::Other;
 
-use super::section::{Origin, Section};
+use super::section::{Origin, Reader, Section};
 use super::value::{Wrong, nearest};
 
 /// The platforms that are on.
@@ -170,6 +170,11 @@ impl RawPlatforms {
             (PlatformName::Gcp, &self.gcp.origin),
             (PlatformName::Other, &self.other.origin),
         ]
+    }
+
+    /// Reports what does not fit together in the tables.
+    pub(super) fn check(&self, reader: &Reader<'_>) {
+        self.aws.values.check(reader);
     }
 
     /// Switches a platform on that the file does not name.

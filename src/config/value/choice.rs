@@ -4,7 +4,8 @@ use toml::de::DeValue;
 
 use super::{Show, Wrong, nearest, string};
 use crate::config::types::{
-    CloseOrder, ExitWhenDrained, Forwarded, LateArrivals, LogFormat, Protocol, Readiness,
+    CloseOrder, ExitWhenDrained, Forwarded, LateArrivals, LogFormat, OnRebalance, Protocol,
+    Readiness,
 };
 
 /// A type that is written as one of a few words.
@@ -60,6 +61,13 @@ impl Choice for ExitWhenDrained {
     ];
 }
 
+impl Choice for OnRebalance {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("drain", OnRebalance::Drain),
+        ("ignore", OnRebalance::Ignore),
+    ];
+}
+
 impl Choice for LogFormat {
     const WORDS: &'static [(&'static str, Self)] =
         &[("text", LogFormat::Text), ("json", LogFormat::Json)];
@@ -91,7 +99,7 @@ fn listed<T: Choice>() -> String {
     words.join(" or ")
 }
 
-fn word<T: Choice>(value: &DeValue<'_>) -> Result<T, Wrong> {
+pub(super) fn word<T: Choice>(value: &DeValue<'_>) -> Result<T, Wrong> {
     parse_word(string(value, "a word", &listed::<T>())?)
 }
 

@@ -24,7 +24,7 @@ const WORKERS: RangeInclusive<NonZeroUsize> =
 const CONNECTIONS: RangeInclusive<NonZeroUsize> =
     NonZeroUsize::MIN..=NonZeroUsize::MIN.saturating_add(99_999_999);
 
-fn integer<T>(value: &DeValue<'_>, range: RangeInclusive<T>) -> Result<T, Wrong>
+pub(super) fn integer<T>(value: &DeValue<'_>, range: RangeInclusive<T>) -> Result<T, Wrong>
 where
     T: TryFrom<usize> + PartialOrd + fmt::Display,
 {
