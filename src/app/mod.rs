@@ -11,6 +11,9 @@ mod memory;
 mod peers;
 mod platforms;
 mod process;
+mod sockets;
+#[cfg(feature = "systemd")]
+mod systemd;
 mod wiring;
 mod worker;
 

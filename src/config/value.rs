@@ -7,6 +7,7 @@ mod hook;
 mod kubernetes;
 mod number;
 mod protect;
+mod service;
 mod switch;
 mod text;
 mod time;
@@ -37,6 +38,7 @@ pub(super) use number::{
     workers,
 };
 pub(super) use protect::{protect_for, protect_when};
+pub(super) use service::{command, metadata_url, namespace, on_freeze, own_metadata_url, vm_name};
 pub(super) use switch::switch;
 pub(super) use text::{
     announcement, client_key, close_reason, file, health_path, listener_name, upstream_name, via,

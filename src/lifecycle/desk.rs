@@ -214,6 +214,16 @@ impl Desk {
         tracing::warn!(platform = %self.name, call, error = story, "the platform forbids a call; it is left");
     }
 
+    /// Counts a call that says nothing of whether the platform answers.
+    pub(super) fn count(&self, call: &'static str, result: &'static str) {
+        self.desks.board.called(self.name, call, result);
+    }
+
+    /// Says that there is nothing to be called for this platform to work.
+    pub(super) fn needs_no_call(&self) {
+        self.desks.board.up(self.name, "none");
+    }
+
     /// Notes what the platform has said; true if that is news.
     pub(super) fn know(&self, what: &'static str, said: impl Into<String>) -> bool {
         self.desks.board.know(self.name, what, said.into())

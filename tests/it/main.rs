@@ -41,3 +41,5 @@ mod house;
 mod http_rules;
 mod metrics;
 mod relay_bytes;
+mod self_check;
+mod self_check_delay;

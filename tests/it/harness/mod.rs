@@ -13,7 +13,6 @@ pub mod patience;
 pub mod peer;
 pub mod proxy;
 pub mod python;
-mod self_check;
 pub mod vitals;
 pub mod wire;
 

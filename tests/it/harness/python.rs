@@ -22,26 +22,27 @@ pub struct PythonAgent {
     errors: Log,
 }
 
-/// The interpreter that has the `websockets` library: `LAMEDUCK_TEST_PYTHON`, or that of the
-/// virtual environment that `tests/run` makes.
-fn interpreter() -> Option<PathBuf> {
+/// The interpreter that has what `tests/requirements.txt` names: `LAMEDUCK_TEST_PYTHON`, or that of
+/// the virtual environment that `tests/run` makes. Where there is none, says that `test` is left out.
+pub fn interpreter_for(test: &str) -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("LAMEDUCK_TEST_PYTHON") {
         return Some(named.into());
     }
     let made = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
-    made.exists().then_some(made)
+    if made.exists() {
+        return Some(made);
+    }
+    eprintln!(
+        "LEFT OUT: {test} needs a Python with tests/requirements.txt: neither is \
+         LAMEDUCK_TEST_PYTHON set nor is there .venv/bin/python (`tests/run` makes it)"
+    );
+    None
 }
 
 impl PythonAgent {
     /// Starts it; where there is no interpreter, says that `test` is left out, and why.
     pub async fn start_for(test: &str) -> Option<PythonAgent> {
-        let Some(python) = interpreter() else {
-            eprintln!(
-                "LEFT OUT: {test} needs a Python with the websockets library: neither is \
-                 LAMEDUCK_TEST_PYTHON set nor is there .venv/bin/python (`tests/run` makes it)"
-            );
-            return None;
-        };
+        let python = interpreter_for(test)?;
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/agents/ws_agent.py");
         let mut child = Command::new(&python)
             .arg(script)

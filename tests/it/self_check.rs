@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::agent::websocket::WebSocketAgent;
-use super::agent::{Agent, tcp::TcpAgent};
-use super::client::websocket::{ACCEPT, Record};
-use super::client::{Style, http, tcp, websocket};
-use super::frames::{CONTINUATION, Frame, TEXT};
-use super::ledger::message;
-use super::metrics::Scrape;
-use super::wire::{End, Wire};
-use super::within;
+use crate::harness::agent::websocket::WebSocketAgent;
+use crate::harness::agent::{Agent, tcp::TcpAgent};
+use crate::harness::client::websocket::{ACCEPT, Record};
+use crate::harness::client::{Style, http, tcp, websocket};
+use crate::harness::frames::{CONTINUATION, Frame, TEXT};
+use crate::harness::ledger::{Side, message};
+use crate::harness::metrics::Scrape;
+use crate::harness::wire::{End, Wire};
+use crate::harness::within;
 
 /// An agent that says these bytes to each WebSocket, and then ends or resets.
 fn saying(frames: Vec<Frame>, end: End) -> Agent {
@@ -100,7 +100,7 @@ async fn what_is_lost_or_doubled_is_seen() {
     ] {
         let agent = saying(messages(numbers), End::Fin);
         let record = listener_to(agent.addr).await;
-        let sender = super::ledger::Side {
+        let sender = Side {
             sent: 3,
             ..Default::default()
         };

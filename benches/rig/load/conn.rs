@@ -40,6 +40,11 @@ impl Conn {
         Ok(set_socket_linger(&self.socket, Some(Duration::ZERO))?)
     }
 
+    /// Ends with what is still to be said, where a reset would cut it off.
+    pub(crate) fn end_in_order(&self) -> Result<()> {
+        Ok(set_socket_linger(&self.socket, None)?)
+    }
+
     /// Lets `write` put something behind what is to be sent, and sends what the kernel takes.
     pub(crate) fn send(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
         write(&mut self.out);

@@ -10,7 +10,7 @@ use super::conn::Conn;
 use super::http::{content_length, head_len, target};
 use super::payload::pattern;
 use super::set::{Set, Who, is_over};
-use super::websocket::{BINARY, CLOSE, CLOSE_BACK, Protocol, SWITCHING};
+use super::websocket::{BINARY, CLOSE_BACK, Protocol, SWITCHING, is_close};
 use crate::Result;
 
 /// The send buffer of a connection that floods.
@@ -213,7 +213,7 @@ impl Agent {
                         })?;
                     }
                     result?;
-                    let closes = protocol == Protocol::WebSocket && &got[whole..] == CLOSE;
+                    let closes = protocol == Protocol::WebSocket && is_close(&got[whole..]);
                     let ended = closes || whole > 0 && matches!(self.role, Role::EchoOnce);
                     if closes {
                         side.conn.send(|out| out.extend_from_slice(CLOSE_BACK))?;
@@ -227,7 +227,10 @@ impl Agent {
                         let now = self.flood.len().min(*left);
                         *left -= now;
                         let part = &self.flood[..now];
-                        side.conn.send(|out| out.extend_from_slice(part))?;
+                        // As above: the reset may come between two parts.
+                        if side.conn.send(|out| out.extend_from_slice(part)).is_err() {
+                            return Ok(true);
+                        }
                     }
                     return Ok(false);
                 }

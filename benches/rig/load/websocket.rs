@@ -19,6 +19,11 @@ pub(crate) const CLOSE: &[u8] = &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
 /// The agent's answer to it.
 pub(crate) const CLOSE_BACK: &[u8] = &[0x88, 0x02, 0x03, 0xe8];
 
+/// Whether this is a whole Close frame of a client: a header of two bytes and a mask before what is said in it.
+pub(crate) fn is_close(frame: &[u8]) -> bool {
+    matches!(frame, [0x88, len, ..] if frame.len() == 6 + usize::from(len & 0x7f))
+}
+
 /// What is spoken through the subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {

@@ -9,8 +9,15 @@ use crate::Result;
 
 /// Binds the calling thread, and whatever it starts from now on, to one core.
 pub(crate) fn pin(core: usize) -> Result<()> {
+    spread(&[core])
+}
+
+/// Lets the calling thread, and whatever it starts from now on, run on any of these.
+pub(crate) fn spread(cores: &[usize]) -> Result<()> {
     let mut set = CpuSet::new();
-    set.set(core);
+    for &core in cores {
+        set.set(core);
+    }
     Ok(sched_setaffinity(None, &set)?)
 }
 

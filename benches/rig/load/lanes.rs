@@ -5,51 +5,26 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
 
-use super::Place;
+use super::agent::{Agent, Role};
+use super::conn::Conn;
 use super::exchange::{Exchange, is_greeted, last_words};
+use super::lane::{Heard, Keep, Lane, Stage, Then};
+use super::set::{Set, Who, is_over};
 use crate::Result;
-use crate::load::{Agent, Conn, Role, Set, Who, is_over};
 
 /// How many connections are opened before the first of them has to have answered: below every peer's backlog.
 const BATCH: usize = 64;
 
-/// Whether a connection is used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Keep {
-    Open,
-    Once,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// The answer to the greeting is awaited.
-    Greets,
-    /// An answer is awaited.
-    Asks,
-    /// The end is awaited.
-    Leaves,
-    /// Nothing is on its way.
-    Rests,
-}
-
-struct Lane {
-    exchange: Rc<dyn Exchange>,
-    keep: Keep,
-    conn: Option<Conn>,
-    stage: Stage,
-    number: u64,
-    /// When the question was due that is on its way.
-    due: Option<Instant>,
-    /// When the next ones were due, where the answer to the last has not come yet.
-    owed: VecDeque<Instant>,
-    /// The time between two questions of a paced lane.
-    period: Duration,
+/// Where the subject's clients go, and where its agent listens.
+pub(crate) struct Place {
+    pub(crate) subject: SocketAddr,
+    pub(crate) agent: TcpListener,
 }
 
 /// All lanes of one subject, and its agent.
@@ -63,10 +38,9 @@ pub(crate) struct Lanes {
     busy: usize,
     /// Answers that came and were right.
     answers: u64,
-    /// Whether an answer is followed by the next question at once.
-    going_on: bool,
-    /// From when it was due to its answer, of each question of paced lanes.
-    delays: Vec<Duration>,
+    then: Then,
+    /// From when it was due to its answer, of each question of paced lanes, with the lane's number.
+    delays: Vec<(usize, Duration)>,
 }
 
 impl Lanes {
@@ -83,7 +57,7 @@ impl Lanes {
             scratch: vec![0; 1 << 17],
             busy: 0,
             answers: 0,
-            going_on: false,
+            then: Then::Rest,
             delays: Vec::new(),
         })
     }
@@ -96,11 +70,24 @@ impl Lanes {
         keep: Keep,
         period: Duration,
     ) -> Result<()> {
-        self.going_on = false;
+        self.open_to(self.subject, count, exchange, keep, period)
+    }
+
+    /// The same, to another address of the subject.
+    pub(crate) fn open_to(
+        &mut self,
+        to: SocketAddr,
+        count: usize,
+        exchange: &Rc<dyn Exchange>,
+        keep: Keep,
+        period: Duration,
+    ) -> Result<()> {
+        self.then = Then::Rest;
         let last = self.lanes.len() + count;
         while self.lanes.len() < last {
             for _ in 0..BATCH.min(last - self.lanes.len()) {
                 self.lanes.push(Lane {
+                    to,
                     exchange: Rc::clone(exchange),
                     keep,
                     conn: None,
@@ -121,23 +108,87 @@ impl Lanes {
 
     /// Every lane asks and asks again for this long; returns how many answers there were.
     pub(crate) fn run(&mut self, length: Duration) -> Result<u64> {
+        self.run_some(0..self.lanes.len(), length)
+    }
+
+    /// The same, but that only these lanes ask.
+    pub(crate) fn run_some(
+        &mut self,
+        lanes: impl Iterator<Item = usize>,
+        length: Duration,
+    ) -> Result<u64> {
+        self.go_on(lanes, length, Then::Again)
+    }
+
+    /// So many lanes ask at a time, and the next of all lanes asks once one has its answer.
+    pub(crate) fn run_in_turn(&mut self, at_once: usize, length: Duration) -> Result<u64> {
+        let first = at_once.min(self.lanes.len());
+        self.go_on(0..first, length, Then::Pass(first))
+    }
+
+    fn go_on(
+        &mut self,
+        lanes: impl Iterator<Item = usize>,
+        length: Duration,
+        then: Then,
+    ) -> Result<u64> {
         let (until, before) = (Instant::now() + length, self.answers);
-        self.going_on = true;
-        for at in 0..self.lanes.len() {
+        self.then = then;
+        for at in lanes {
             self.start(at, None)?;
         }
         while self.busy > 0 {
             self.turn(true)?;
-            self.going_on = Instant::now() < until;
+            if Instant::now() >= until {
+                self.then = Then::Rest;
+            }
         }
         Ok(self.answers - before)
+    }
+
+    /// How many questions each lane has asked.
+    pub(crate) fn asked(&self) -> impl Iterator<Item = u64> {
+        self.lanes.iter().map(|lane| lane.number)
+    }
+
+    /// Lanes only listen: `heard` is given a lane's number, what it got, and whether its stream goes on, until each
+    /// is over.
+    pub(crate) fn listen(
+        &mut self,
+        heard: &mut dyn FnMut(usize, &mut Conn, bool) -> Result<Heard>,
+    ) -> Result<()> {
+        let mut open = self.lanes.iter().filter(|lane| lane.conn.is_some()).count();
+        while open > 0 {
+            for index in 0..self.set.wait()? {
+                let (who, flags) = self.set.at(index)?;
+                let Who::Client(at) = who else {
+                    self.serve_agent(who, flags)?;
+                    continue;
+                };
+                let Some(conn) = &mut self.lanes[at].conn else {
+                    continue;
+                };
+                let goes_on = conn.fill(&mut self.scratch, is_over(flags))?;
+                if heard(at, conn, goes_on)? == Heard::IsOver {
+                    self.lanes[at].conn = None;
+                    open -= 1;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Every lane asks once a period, for this long, the lanes spread evenly over it; returns from when each
     /// question was due to when its answer was there.
     pub(crate) fn run_paced(&mut self, length: Duration) -> Result<Vec<Duration>> {
+        let delays = self.run_paced_by_lane(length)?;
+        Ok(delays.into_iter().map(|(_, delay)| delay).collect())
+    }
+
+    /// The same, each with its lane's number.
+    pub(crate) fn run_paced_by_lane(&mut self, length: Duration) -> Result<Vec<(usize, Duration)>> {
         let start = Instant::now();
-        self.going_on = false;
+        self.then = Then::Rest;
         self.delays = Vec::new();
         let mut due = BinaryHeap::new();
         for (at, lane) in self.lanes.iter().enumerate() {
@@ -178,7 +229,7 @@ impl Lanes {
         if lane.conn.is_some() {
             return self.ask(at);
         }
-        let conn = lane.conn.insert(Conn::connect(self.subject)?);
+        let conn = lane.conn.insert(Conn::connect(lane.to)?);
         if lane.keep == Keep::Open {
             conn.end_with_reset()?;
         }
@@ -207,12 +258,19 @@ impl Lanes {
         for index in 0..ready {
             let (who, flags) = self.set.at(index)?;
             match who {
-                Who::Listener => self.agent.accept(&self.set)?,
-                Who::Agent(at) => self.agent.serve(at, flags, &mut self.scratch)?,
                 Who::Client(at) => self.receive(at, flags)?,
+                agent => self.serve_agent(agent, flags)?,
             }
         }
         Ok(())
+    }
+
+    fn serve_agent(&mut self, who: Who, flags: EventFlags) -> Result<()> {
+        match who {
+            Who::Listener => self.agent.accept(&self.set),
+            Who::Agent(at) => self.agent.serve(at, flags, &mut self.scratch),
+            Who::Client(_) => Ok(()),
+        }
     }
 
     fn receive(&mut self, at: usize, flags: EventFlags) -> Result<()> {
@@ -235,7 +293,7 @@ impl Lanes {
                 return Err("more came than was asked for".into());
             }
             self.answers += 1;
-            self.delays.extend(lane.due.map(|due| due.elapsed()));
+            self.delays.extend(lane.due.map(|due| (at, due.elapsed())));
             if lane.keep == Keep::Open {
                 return self.rest(at);
             }
@@ -264,10 +322,22 @@ impl Lanes {
         if lane.keep == Keep::Once {
             lane.conn = None;
         }
-        match lane.owed.pop_front() {
-            Some(due) => self.start(at, Some(due)),
-            None if self.going_on => self.start(at, None),
-            None => Ok(()),
+        if let Some(due) = lane.owed.pop_front() {
+            return self.start(at, Some(due));
+        }
+        match self.then {
+            Then::Rest => Ok(()),
+            Then::Again => self.start(at, None),
+            Then::Pass(next) => {
+                let count = self.lanes.len();
+                // This lane rests at least.
+                let next = (next..next + count)
+                    .map(|next| next % count)
+                    .find(|&next| self.lanes[next].stage == Stage::Rests)
+                    .unwrap_or(at);
+                self.then = Then::Pass(next + 1);
+                self.start(next, None)
+            }
         }
     }
 }

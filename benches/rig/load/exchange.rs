@@ -1,7 +1,9 @@
 //! What a client asks and what it has to get: one question and its answer, over and over.
 
+use super::http::reply;
+use super::payload::{pattern, payload};
+use super::websocket::{CLOSE, CLOSE_BACK, Protocol, is_upgraded, upgrade};
 use crate::Result;
-use crate::load::{CLOSE, CLOSE_BACK, Protocol, is_upgraded, pattern, payload, reply, upgrade};
 
 /// How a connection ends that is used only once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

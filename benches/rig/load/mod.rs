@@ -5,14 +5,20 @@
 
 mod agent;
 mod conn;
+mod exchange;
 mod http;
+mod lane;
+mod lanes;
 mod payload;
 mod set;
 mod websocket;
 
 pub(crate) use agent::{Agent, Role};
 pub(crate) use conn::Conn;
+pub(crate) use exchange::{Exchange, Goodbye, Message, Request};
 pub(crate) use http::{Chunks, head_len, reply};
+pub(crate) use lane::{Heard, Keep};
+pub(crate) use lanes::{Lanes, Place};
 pub(crate) use payload::{pattern, payload};
 pub(crate) use set::{Set, Who, is_over};
 pub(crate) use websocket::{BINARY, CLOSE, CLOSE_BACK, Protocol, is_upgraded, upgrade};

@@ -4,10 +4,12 @@
 //! drain. What another relay costs beyond it is the price of what that relay does.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
+use super::child::first_match;
 use crate::Result;
 
 /// The listener's place in the epoll set; halves are numbered from 0.
@@ -26,8 +28,29 @@ struct Half {
     ended: bool,
 }
 
+/// Starts it in front of this agent, as a process of the bench's own program, which has to call [`be`] when it is
+/// started like this; and where it listens.
+pub(crate) fn spawn(agent: SocketAddr) -> Result<(Child, Result<SocketAddr>)> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["--be-floor-of", &agent.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let out = child.stdout.take().ok_or("no stdout")?;
+    let address = first_match(out, |line| line.trim().parse().ok());
+    Ok((child, address))
+}
+
+/// Is the floor in front of this agent, for ever.
+pub(crate) fn be(agent: SocketAddr) -> Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    // As many may come at once as to the others.
+    rustix::net::listen(&listener, 4096)?;
+    println!("{}", listener.local_addr()?);
+    serve(&listener, agent)
+}
+
 /// Relays between clients of `listener` and `upstream` for ever.
-pub(crate) fn serve(listener: &TcpListener, upstream: SocketAddr) -> Result<()> {
+fn serve(listener: &TcpListener, upstream: SocketAddr) -> Result<()> {
     listener.set_nonblocking(true)?;
     let set = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(&set, listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
