@@ -23,6 +23,8 @@ mod protection;
 mod queue;
 mod sign;
 mod state;
+#[cfg(test)]
+mod tests;
 mod triggers;
 mod xml;
 
