@@ -35,6 +35,14 @@ ci:
 bench *options:
     cargo bench --locked --bench side_by_side -- {{options}}
 
+# Thousands of sessions, several workers, the sizes; `just bench-scale --only drain,sizes` for some of it.
+bench-scale *options:
+    cargo bench --locked --bench scale -- {{options}}
+
+# Everything at once for so many minutes: fails if memory or descriptors grow, or a session is not counted.
+soak minutes="20" *options:
+    cargo bench --locked --bench scale -- --soak {{minutes}} {{options}}
+
 # The parts on the path of a byte, each alone.
 bench-micro *options:
     cargo bench --locked --bench micro -- {{options}}

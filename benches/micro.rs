@@ -92,6 +92,7 @@ fn scrape(bencher: Bencher<'_, '_>, listeners: u16) {
         phase: view,
         holds: Holds::new(),
         drains: Arc::new(Mutex::new(BTreeMap::new())),
+        board: lameduck::admin::Board::default(),
     };
     bencher.bench_local(|| exposition.render());
 }

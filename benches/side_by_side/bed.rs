@@ -1,13 +1,14 @@
 //! Where subjects take turns.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Result;
+use crate::load::Place;
 use crate::measure::{Meter, pin};
+use crate::rig::child::agent_listener;
 use crate::subject::{Relay, Subject};
-use crate::workload::{Load, Place, Workload};
+use crate::workload::{Load, Workload};
 
 /// Who is measured, on which cores, and for how long.
 pub(crate) struct Bed {
@@ -122,8 +123,7 @@ impl Runner<'_> {
 
     /// A subject on its core, and the load for it on this one.
     fn start(&self) -> Result<(Box<dyn Load>, Subject)> {
-        let agent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        rustix::net::listen(&agent, 4096)?;
+        let agent = agent_listener()?;
         // A child has its parent's cores: so it is on its own from its first instruction.
         pin(self.bed.subject_core)?;
         let subject = Subject::start(

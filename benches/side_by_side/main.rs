@@ -9,23 +9,23 @@
 )]
 
 mod bed;
-mod floor;
-mod load;
 mod markdown;
-mod measure;
 mod report;
-mod stats;
+#[path = "../rig/mod.rs"]
+mod rig;
 mod subject;
 mod workload;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
 
 use bed::Bed;
-use report::{Machine, Outcome, Report};
+use report::{Outcome, Report};
+use rig::machine::{Machine, two_cores};
+use rig::{floor, load, measure, stats};
 use subject::Relay;
 use workload::{Size, Workload};
 
@@ -69,9 +69,7 @@ struct Options {
 fn main() -> Result<()> {
     let mut options = Options::parse();
     if let Some(agent) = options.be_floor_of {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        println!("{}", listener.local_addr()?);
-        return floor::serve(&listener, agent);
+        return floor::be(agent);
     }
     if options.smoke {
         (options.rounds, options.seconds) = (1, 0.1);
@@ -103,15 +101,7 @@ fn selected(options: &Options) -> Result<Vec<Workload>> {
 }
 
 fn run(options: &Options, workloads: &[Workload]) -> Result<()> {
-    let cores = measure::cores()?;
-    let (load_core, subject_core) = match cores[..] {
-        [first, second, ..] => (first, second),
-        [only] => {
-            eprintln!("only one core: the load disturbs the subjects, and the figures mean little");
-            (only, only)
-        }
-        [] => return Err("this process may use no core".into()),
-    };
+    let (load_core, subject_core) = two_cores()?;
     let mut report = Report {
         machine: Machine::this()?,
         rounds: options.rounds,

@@ -1,37 +1,25 @@
-//! The tables of BENCHMARKS.md: whatever stands between two markers is written anew.
+//! The tables of BENCHMARKS.md.
 
 use std::fmt::Write;
-use std::fs;
 use std::path::Path;
 
 use crate::Result;
 use crate::report::{Outcome, Report};
+use crate::rig::section;
 use crate::stats::{median, middle_half, shown};
 use crate::subject::Relay;
 
-const BEGIN: &str = "<!-- figures: begin -->\n";
-const END: &str = "<!-- figures: end -->\n";
-
 /// Puts the tables between the markers of the file.
 pub(crate) fn write(report: &Report, file: &Path) -> Result<()> {
-    let text = fs::read_to_string(file)?;
-    let missing = || format!("{} has no section between markers", file.display());
-    let (before, rest) = text.split_once(BEGIN).ok_or_else(missing)?;
-    let (_, after) = rest.split_once(END).ok_or_else(missing)?;
-    let tables = tables(report)?;
-    Ok(fs::write(
-        file,
-        format!("{before}{BEGIN}{tables}{END}{after}"),
-    )?)
+    section::write(file, "figures", &tables(report)?)
 }
 
 fn tables(report: &Report) -> Result<String> {
     let mut out = String::new();
-    let machine = &report.machine;
     write!(
         out,
-        "{}, {} cores, Linux {}; {} turns of {} s (longer where a workload needs it). ",
-        machine.processor, machine.cores, machine.kernel, report.rounds, report.seconds_a_turn
+        "{}; {} turns of {} s (longer where a workload needs it). ",
+        report.machine, report.rounds, report.seconds_a_turn
     )?;
     let versions = report.subjects.iter().map(|(relay, version)| match relay {
         Relay::Floor => "the floor of this bench".to_owned(),

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::bed::Turns;
+use crate::rig::machine::Machine;
 use crate::stats::{median, middle_half, ratio, shown};
 use crate::subject::Relay;
 use crate::workload::{Figure, Workload};
@@ -21,14 +22,6 @@ pub(crate) struct Report {
     pub(crate) results: Vec<Outcome>,
 }
 
-/// The facts of the machine.
-#[derive(Serialize)]
-pub(crate) struct Machine {
-    pub(crate) processor: String,
-    pub(crate) kernel: String,
-    pub(crate) cores: usize,
-}
-
 /// What one workload has shown.
 #[derive(Serialize)]
 pub(crate) struct Outcome {
@@ -36,25 +29,6 @@ pub(crate) struct Outcome {
     pub(crate) title: String,
     pub(crate) figures: &'static [Figure],
     pub(crate) turns: Vec<(Relay, Turns)>,
-}
-
-impl Machine {
-    pub(crate) fn this() -> Result<Self> {
-        let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
-        let named = cpuinfo
-            .lines()
-            .find_map(|line| line.strip_prefix("model name"));
-        Ok(Self {
-            processor: named
-                .unwrap_or("unknown")
-                .trim_start_matches([' ', '\t', ':'])
-                .to_owned(),
-            kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?
-                .trim()
-                .to_owned(),
-            cores: crate::measure::cores()?.len(),
-        })
-    }
 }
 
 impl Outcome {
@@ -126,12 +100,7 @@ impl Outcome {
 impl Report {
     /// Shows where and with whom this is.
     pub(crate) fn print_head(&self) {
-        let Machine {
-            processor,
-            kernel,
-            cores,
-        } = &self.machine;
-        println!("{processor}, {cores} cores, Linux {kernel}");
+        println!("{}", self.machine);
         for (relay, version) in &self.subjects {
             println!("  {relay:<12}{version}");
         }

@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::{LateArrivals, Protocol};
 use crate::http::Arrival;
-use crate::net::{AcceptError, Listening, bind};
+use crate::net::{AcceptError, Listening, TcpBound, bind};
 use crate::session::{ListenerIndex, PhaseView};
 
 use super::wiring::{Handed, Shared};
@@ -29,12 +29,12 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(super) fn new(shared: Shared, listener: ListenerIndex, socket: &TcpListener) -> Acceptor {
+    pub(super) fn new(shared: Shared, listener: ListenerIndex, bound: &TcpBound) -> Acceptor {
         let settings = &shared.config.listeners[usize::from(listener.0)];
         // An HTTP client is told with a 503; for raw TCP a refused connection is the clear word.
         let closes_when_draining = settings.protocol == Protocol::Tcp
             && shared.config.drain.late_arrivals == LateArrivals::Refuse;
-        let addr = socket.local_addr().unwrap_or(settings.bind);
+        let addr = bound.socket.local_addr().unwrap_or(settings.bind);
         Acceptor {
             shared,
             listener,
@@ -45,8 +45,11 @@ impl Acceptor {
 
     /// Accepts for as long as it is polled. While a drain refuses, a raw TCP listener is closed;
     /// it is bound again when the drain is cancelled.
-    pub(super) async fn run(self, socket: TcpListener) {
-        let mut next = Some(socket);
+    pub(super) async fn run(self, bound: TcpBound) {
+        if bound.is_shared {
+            return self.run_shared(bound.socket).await;
+        }
+        let mut next = Some(bound.socket);
         let mut phase = self.shared.phase.clone();
         loop {
             let socket = match next.take() {
@@ -74,6 +77,33 @@ impl Acceptor {
             }
             self.end(&listening).await;
             drop(listening);
+            if phase.wait_for(|view| !self.is_closed(view)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The same for a socket that is somebody else's too. It is never closed before the process
+    /// ends, nor kept from taking more: who comes while a drain refuses waits in its queue, for the
+    /// next process, or for this one when the drain is cancelled.
+    async fn run_shared(self, socket: TcpListener) {
+        let mut phase = self.shared.phase.clone();
+        let listening = match Listening::new(socket) {
+            Ok(listening) => listening,
+            Err(error) => {
+                tracing::error!(%error, "the listener cannot be watched");
+                return;
+            }
+        };
+        loop {
+            tokio::select! {
+                () = self.accept(&listening) => {}
+                changed = phase.wait_for(|view| self.is_closed(view)) => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+            }
             if phase.wait_for(|view| !self.is_closed(view)).await.is_err() {
                 return;
             }

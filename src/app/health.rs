@@ -14,9 +14,14 @@ use crate::admin::control::Control;
 use crate::admin::{self, Health};
 use crate::lifecycle::hooks::Hooks;
 use crate::net::{Endpoints, Tasks};
+use crate::session::Ledgers;
+
+use super::memory::Memory;
 
 /// How often an endpoint is tried that could not be reached.
 const PROBE: Duration = Duration::from_secs(1);
+/// How often it is looked whether most sessions are gone.
+const LOOK: Duration = Duration::from_millis(250);
 /// How often histogram samples are folded; without it they pile up.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// How long the answers under way have when the process leaves.
@@ -55,6 +60,7 @@ pub(super) fn run(birth: Birth) -> io::Result<()> {
         let tasks = Tasks::new();
         tasks.spawn(probe(endpoints, peers));
         tasks.spawn(upkeep());
+        tasks.spawn(give_back(health.readiness.ledgers.clone()));
         if let Some(hooks) = hooks {
             tasks.spawn(hooks.run(control.clone()));
         }
@@ -78,6 +84,17 @@ async fn probe(endpoints: Arc<[Arc<Endpoints>]>, peers: Arc<[Option<Arc<Endpoint
         for endpoints in endpoints.iter().chain(peers.iter().flatten()) {
             endpoints.probe_unhealthy().await;
         }
+    }
+}
+
+/// Of a wave of sessions nothing should be left.
+async fn give_back(ledgers: Ledgers) {
+    let mut memory = Memory::default();
+    let mut ticks = interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        memory.look(ledgers.totals().open());
     }
 }
 

@@ -1,10 +1,12 @@
 //! The log: for people or for machines, on stderr.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
+use crate::drain;
+use crate::lifecycle::emf;
 
 /// Installs the log; `RUST_LOG` chooses what is in it. Where one is installed already, it stays.
 pub(super) fn install(log: &Log) {
@@ -19,4 +21,15 @@ pub(super) fn install(log: &Log) {
     };
     // A test or an embedding program may have its own.
     drop(installed);
+}
+
+/// What writes a line for CloudWatch when a drain is over, where one is wanted: bare, since what the
+/// log puts around its lines would hide it.
+pub(super) fn metrics(log: &Log) -> Option<drain::Heard> {
+    let namespace = log.emf.clone()?;
+    Some(Box::new(move |report| {
+        let line = emf::line(&namespace, report) + "\n";
+        // A log that cannot be written has nobody to be told so.
+        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    }))
 }

@@ -7,9 +7,13 @@ mod acceptor;
 mod error;
 mod health;
 mod log;
+mod memory;
 mod peers;
 mod platforms;
 mod process;
+mod sockets;
+#[cfg(feature = "systemd")]
+mod systemd;
 mod wiring;
 mod worker;
 

@@ -15,21 +15,26 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Board, Exposition, Health, Readiness, readiness, recorder};
 use crate::config::{Bind, Config, ListenerName};
 use crate::drain::{self, Control, Drain, Report, Windows};
+#[cfg(feature = "systemd")]
+use crate::lifecycle::Systemd;
 use crate::lifecycle::{Desks, Platforms, Signals, hooks};
-use crate::net::{Descriptors, Endpoints, UnixBound, bind};
+use crate::net::{Descriptors, Endpoints, Inherited, TcpBound};
 use crate::session::metrics::Durations;
 use crate::session::{
     Holds, Ledger, Ledgers, ListenerIndex, Order, PhaseView, Whom, WorkerIndex, Workers,
 };
 
 use super::error::Error;
+use super::sockets::Sockets;
+#[cfg(feature = "systemd")]
+use super::systemd;
 use super::wiring::{Birth, HealthOn, Shared};
 use super::{health, log, peers, platforms, worker};
 
 /// Everything bound, nothing served yet.
 pub struct App {
     config: Arc<Config>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<TcpBound>,
     health: TcpListener,
     admin: admin::Bound,
     descriptors: Descriptors,
@@ -53,6 +58,10 @@ const FAILED: u8 = 1;
 /// and the signal handlers.
 pub fn run(config: Config) -> u8 {
     log::install(&config.log);
+    #[cfg(feature = "systemd")]
+    let inherited = Inherited::from_environment();
+    #[cfg(not(feature = "systemd"))]
+    let inherited = Inherited::default();
     let outcome = runtime().and_then(|runtime| {
         // First of all, so that a signal during start-up is heard.
         let signals = {
@@ -62,7 +71,7 @@ pub fn run(config: Config) -> u8 {
                 source,
             })?
         };
-        let app = App::bind(config)?;
+        let app = App::bind_but_for(inherited, config)?;
         app.run_on(&runtime, Some(signals))
     });
     match outcome {
@@ -88,26 +97,17 @@ impl App {
     /// # Errors
     /// When one cannot be bound; the error names the key and the address.
     pub fn bind(config: Config) -> Result<App, Error> {
+        App::bind_but_for(Inherited::default(), config)
+    }
+
+    /// Binds every address that there is no socket for yet.
+    fn bind_but_for(mut inherited: Inherited, config: Config) -> Result<App, Error> {
         let descriptors = Descriptors::raise();
-        let listeners = config.listeners.iter().map(|listener| {
-            bind(listener.bind).map_err(|source| Error::Bind {
-                key: format!("listener {}", listener.name),
-                source,
-            })
-        });
-        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-        let health = bind(config.health.bind).map_err(|source| Error::Bind {
-            key: "health.bind".to_owned(),
-            source,
-        })?;
-        let admin = match &config.admin.bind {
-            Bind::Tcp(addr) => bind(*addr).map(admin::Bound::Tcp),
-            Bind::Unix(path) => UnixBound::bind(path).map(admin::Bound::Unix),
-        };
-        let admin = admin.map_err(|source| Error::Bind {
-            key: "admin.bind".to_owned(),
-            source,
-        })?;
+        let Sockets {
+            listeners,
+            health,
+            admin,
+        } = Sockets::bind(&mut inherited, &config)?;
         let (control, wishes) = drain::channel();
         Ok(App {
             config: Arc::new(config),
@@ -127,7 +127,7 @@ impl App {
             .listeners
             .iter()
             .position(|listener| &*listener.name.0 == name)?;
-        self.listeners[at].local_addr().ok()
+        self.listeners[at].socket.local_addr().ok()
     }
 
     /// The address that health is bound to.
@@ -196,7 +196,7 @@ impl App {
             board: board.clone(),
         };
         for (listener, socket) in config.listeners.iter().zip(&listeners) {
-            say_listening(&listener.name, listener.protocol, socket);
+            say_listening(&listener.name, listener.protocol, &socket.socket);
         }
         if let Ok(addr) = health_socket.local_addr() {
             tracing::info!(%addr, "health listening");
@@ -207,7 +207,8 @@ impl App {
             .unzip();
         let workers = Workers::new(inboxes);
         let (reports, reported) = watch::channel(None);
-        let (witness, hooks, calls) = hooks::channel(&config.drain.hooks, &holds);
+        let (mut witness, hooks, calls) = hooks::channel(&config.drain.hooks, &holds);
+        witness.over = log::metrics(&config.log);
         let health = health::Birth {
             socket: health_socket,
             health: Health {
@@ -238,7 +239,12 @@ impl App {
             peers: Arc::clone(&peers),
             stop: stop.clone(),
         };
-        let health_thread = start("health", move || health::run(health))?;
+        let mut threads = vec![start("health", move || health::run(health))?];
+        #[cfg(feature = "systemd")]
+        if let Some(systemd) = Systemd::new(&view, &ledgers, &holds, &workers) {
+            let stop = stop.clone();
+            threads.push(start("systemd", move || systemd::run(systemd, stop))?);
+        }
 
         let desks = Desks {
             control: control.clone(),
@@ -271,10 +277,9 @@ impl App {
             stop: stop.clone(),
         };
         let (births, births_ready) = births(shared, listeners, orders);
-        let threads = births
-            .into_iter()
-            .map(|birth| start("worker", move || worker::run(birth)))
-            .collect::<Result<Vec<_>, _>>()?;
+        for birth in births {
+            threads.push(start("worker", move || worker::run(birth))?);
+        }
 
         let drain = Drain::new(drain::Parts {
             settings: config.drain.clone(),
@@ -313,7 +318,7 @@ impl App {
         // Connections that hold nothing are still there; they end with the workers.
         runtime.block_on(workers.cut(&Whom::All));
         stop.cancel();
-        join(threads.into_iter().chain([health_thread]));
+        join(threads);
         let exit_code = if ended.cut {
             config.drain.exit_code_when_cut
         } else {
@@ -401,7 +406,7 @@ struct SharedSeed {
 /// What each worker is born with, and the word that each is ready.
 fn births(
     seed: SharedSeed,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<TcpBound>,
     orders: Vec<mpsc::UnboundedReceiver<Order>>,
 ) -> (Vec<Birth>, Vec<oneshot::Receiver<()>>) {
     let count = seed.config.workers.get();

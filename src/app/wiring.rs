@@ -1,6 +1,6 @@
 //! What all threads share, and what each worker is born with.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::http::Arrival;
-use crate::net::Endpoints;
+use crate::net::{Endpoints, TcpBound};
 use crate::session::{Ledgers, ListenerIndex, Order, PhaseView, WorkerIndex};
 
 /// A connection on its way to its worker.
@@ -50,6 +50,6 @@ pub(super) struct Birth {
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     pub(super) handed: mpsc::UnboundedReceiver<Handed>,
     /// The listeners that this worker accepts for.
-    pub(super) sockets: Vec<(ListenerIndex, TcpListener)>,
+    pub(super) sockets: Vec<(ListenerIndex, TcpBound)>,
     pub(super) ready: oneshot::Sender<()>,
 }

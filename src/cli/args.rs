@@ -138,6 +138,11 @@ pub(super) struct CheckArgs {
     /// The configuration file
     #[arg(value_name = "FILE")]
     pub(super) file: PathBuf,
+
+    /// Ask this platform too how it is set, and say what it will cut short: aws, ecs or k8s; to be
+    /// called where the proxy runs; repeatable
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = super::check::platform)]
+    pub(super) platform: Vec<PlatformName>,
 }
 
 #[derive(Debug, Args)]

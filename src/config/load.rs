@@ -136,6 +136,7 @@ impl Raw {
             },
             log: Log {
                 format: self.log_format.value,
+                emf: self.emf.value.then_some(self.emf_namespace.value),
             },
             platforms: self.platforms.into_platforms(),
         }

@@ -31,6 +31,8 @@ pub(super) struct Raw {
     pub(super) admin: Found<Bind>,
     pub(super) token_file: Found<Option<PathBuf>>,
     pub(super) log_format: Found<LogFormat>,
+    pub(super) emf: Found<bool>,
+    pub(super) emf_namespace: Found<String>,
     pub(super) platforms: RawPlatforms,
 }
 
@@ -136,6 +138,7 @@ impl Raw {
             .tables("listener")
             .map_each(|mut table| RawListener::read(&mut table, &http, &drain));
         let mut admin = root.table("admin");
+        let mut log = root.table("log");
         let upstreams = root
             .named_tables("upstream", value::upstream_name)
             .map_each(|(name, mut table)| RawUpstream::read(&mut table, name));
@@ -165,9 +168,9 @@ impl Raw {
                 Bind::Tcp((Ipv4Addr::LOCALHOST, 9181).into()),
             ),
             token_file: admin.read("token_file", value::file, None),
-            log_format: root
-                .table("log")
-                .read("format", value::log_format, LogFormat::Text),
+            log_format: log.read("format", value::log_format, LogFormat::Text),
+            emf: log.read("emf", value::switch, false),
+            emf_namespace: log.read("emf_namespace", value::namespace, "Lameduck".to_owned()),
             platforms: RawPlatforms::read(&mut root.table("platform")),
         }
     }

@@ -378,6 +378,17 @@ pub enum LogFormat {
 pub struct Log {
     /// How a line looks.
     pub format: LogFormat,
+    /// The namespace of the metrics in the line that CloudWatch makes them of, if there is to be one.
+    pub emf: Option<String>,
+}
+
+/// What is done when the machine is to be frozen for some seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFreeze {
+    /// It drains.
+    Drain,
+    /// Nothing: sessions outlive it.
+    Ignore,
 }
 
 /// What is done when a Spot instance is recommended to be replaced.

@@ -4,8 +4,10 @@ mod address;
 mod aws;
 mod choice;
 mod hook;
+mod kubernetes;
 mod number;
 mod protect;
+mod service;
 mod switch;
 mod text;
 mod time;
@@ -30,11 +32,13 @@ pub(super) use choice::{
     readiness,
 };
 pub(super) use hook::hook_url;
+pub(super) use kubernetes::{api_url, directory, pod_name};
 pub(super) use number::{
     Size, at_once, close_code, connections, exit_code, header_bytes, header_count, parse_workers,
     workers,
 };
-pub(super) use protect::protect_when;
+pub(super) use protect::{protect_for, protect_when};
+pub(super) use service::{command, metadata_url, namespace, on_freeze, own_metadata_url, vm_name};
 pub(super) use switch::switch;
 pub(super) use text::{
     announcement, client_key, close_reason, file, health_path, listener_name, upstream_name, via,

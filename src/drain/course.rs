@@ -69,6 +69,7 @@ impl Course {
             deadline: self.deadline,
             ends: self.ends,
             looks_away: self.looks_away,
+            ends_the_process: self.ends_the_process,
         }
     }
 
@@ -134,7 +135,9 @@ impl Drain {
 
     fn begin(&self, request: Request, now: Instant) -> Course {
         let window = request.window.unwrap_or_else(|| self.windows.now().length);
-        let ends_the_process = request.trigger.ends_the_process();
+        let always = self.settings.exit_when_drained == config::ExitWhenDrained::Always;
+        let asked = request.trigger.ends_the_process() || always;
+        let ends_the_process = request.part.is_none() && asked;
         (self.drains)(request.trigger.label());
         let totals = self.totals_of(request.part);
         Course {
@@ -378,9 +381,10 @@ impl Drain {
         let json = serde_json::to_string(&*report).unwrap_or_default();
         tracing::info!(cut = report.cut, report = json, "drain report");
         self.write(&report);
-        let ends = course.ends_the_process
-            || self.settings.exit_when_drained == config::ExitWhenDrained::Always;
-        if ends && part.is_none() {
+        if part.is_none() {
+            self.witness.report(&report);
+        }
+        if course.ends_the_process && part.is_none() {
             Over::Ends
         } else {
             Over::Stays
@@ -462,10 +466,12 @@ impl Drain {
 
     /// Another trigger of the same drain: it can only shorten it.
     fn join(&self, request: &Request, reply: Reply, course: &mut Course) -> Turn {
-        course.ends_the_process |= request.trigger.ends_the_process();
         course.notes.sign(request, course.started.elapsed());
-        if request.looks_away && !course.looks_away {
-            course.looks_away = true;
+        let ends = request.trigger.ends_the_process() && !course.ends_the_process;
+        let looks_away = request.looks_away && !course.looks_away;
+        course.ends_the_process |= ends;
+        course.looks_away |= looks_away;
+        if ends || looks_away {
             self.show(course);
         }
         let window = request.window.unwrap_or(course.shortest);

@@ -20,4 +20,4 @@ pub use machine::{Event, next};
 pub use report::{Going, KindReport, PhaseReport, Report, Sign};
 pub use run::{Drain, Ended, Parts};
 pub use windows::{Length, Windows};
-pub use witness::{Entered, Witness};
+pub use witness::{Entered, Heard, Witness};

@@ -7,11 +7,16 @@ use tokio::sync::mpsc;
 
 use crate::session::{Facts, PhaseView, SessionId};
 
+use super::report::Report;
+
 /// Hears of every phase as it is entered.
 ///
 /// Whoever watches the phase from another thread may miss one that was short, and comes too late
 /// to take a hold before the drain looks for holds.
 pub type Entered = Box<dyn Fn(&PhaseView) + Send>;
+
+/// Hears of the end of a drain of everything.
+pub type Heard = Box<dyn Fn(&Report) + Send>;
 
 /// What is heard.
 #[derive(Default)]
@@ -20,6 +25,8 @@ pub struct Witness {
     pub entered: Option<Entered>,
     /// Sessions that are asked to go.
     pub asked: Option<mpsc::UnboundedSender<Vec<Facts>>>,
+    /// Reports.
+    pub over: Option<Heard>,
 }
 
 impl Witness {
@@ -27,6 +34,13 @@ impl Witness {
     pub(super) fn enter(&self, view: &PhaseView) {
         if let Some(entered) = &self.entered {
             entered(view);
+        }
+    }
+
+    /// Tells what became of everything.
+    pub(super) fn report(&self, report: &Report) {
+        if let Some(over) = &self.over {
+            over(report);
         }
     }
 

@@ -102,8 +102,11 @@ pub(super) enum Destination {
 impl AdmissionLayer {
     /// Whom a request is passed to if nothing else is wrong with it; nobody, if it comes too late.
     fn destination(&self, request: &Request<Incoming>) -> Option<Destination> {
+        if !self.site.phase.get().refuses() {
+            return Some(Destination::Agent);
+        }
         let is_new = self.arrival == Arrival::Late || fields::requested_upgrade(request).is_some();
-        if !(self.site.phase.get().refuses() && is_new) {
+        if !is_new {
             return Some(Destination::Agent);
         }
         match self.site.late {

@@ -5,7 +5,8 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, FORWARDED, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, Entry, FORWARDED, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+    VIA,
 };
 use http::{HeaderMap, Request};
 
@@ -21,9 +22,36 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 /// it no further: two proxies that drain at once would hand it to each other for ever.
 const PASSED_ON: HeaderName = HeaderName::from_static("lameduck-passed-on");
 
+/// The names of what belongs to one connection only.
+const HOP_BY_HOP: [HeaderName; 6] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HTTP2_SETTINGS,
+];
+
+/// Whether a field belongs to one connection only. Most heads have none, and to look at their few
+/// names once costs less than to look each of these up.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
+
 /// Takes away what belongs to the connection the message came on. What the `Connection` field
 /// names goes too, but for what frames the message or routes it.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
@@ -36,13 +64,10 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         for name in named {
             headers.remove(name);
         }
-        headers.remove(CONNECTION);
     }
-    headers.remove(KEEP_ALIVE);
-    headers.remove(PROXY_CONNECTION);
-    headers.remove(TRANSFER_ENCODING);
-    headers.remove(UPGRADE);
-    headers.remove(HTTP2_SETTINGS);
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
 }
 
 /// The protocol that a request asks to be upgraded to, if it is one that may be passed on. `h2c`
@@ -157,17 +182,20 @@ fn forwarded_element(origin: &Origin, host: Option<&HeaderValue>) -> HeaderValue
 
 /// Adds a value to a list-valued field as one line, in the order of the hops.
 fn append_to_list(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
-    if !headers.contains_key(&name) {
-        headers.insert(name, value);
-        return;
-    }
+    let mut lines = match headers.entry(name) {
+        Entry::Vacant(place) => {
+            place.insert(value);
+            return;
+        }
+        Entry::Occupied(lines) => lines,
+    };
     let mut list = Vec::new();
-    for line in headers.get_all(&name) {
+    for line in &lines {
         list.extend_from_slice(line.as_bytes());
         list.extend_from_slice(b", ");
     }
     list.extend_from_slice(value.as_bytes());
-    headers.insert(name, HeaderValue::from_bytes(&list).unwrap_or(value));
+    lines.insert(HeaderValue::from_bytes(&list).unwrap_or(value));
 }
 
 /// Whether a peer has passed the request on already.
@@ -203,6 +231,17 @@ mod tests {
             map.append(*name, HeaderValue::from_static(value));
         }
         map
+    }
+
+    #[test]
+    fn each_hop_by_hop_field_alone_stays_behind() {
+        for name in HOP_BY_HOP {
+            assert!(is_hop_by_hop(&name), "{name}");
+            let mut map = headers(&[("accept", "*/*")]);
+            map.insert(name.clone(), HeaderValue::from_static("x"));
+            strip_hop_by_hop(&mut map);
+            assert_eq!(map, headers(&[("accept", "*/*")]), "{name}");
+        }
     }
 
     #[test]

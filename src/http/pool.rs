@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::mem;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -152,29 +153,26 @@ impl Agent {
         })
     }
 
-    /// Sends a request and waits for the head of its response.
+    /// Sends a request and waits for the head of its response. Nothing is left of the request.
     ///
     /// A request that was never written because the pooled connection had just closed goes out on
     /// a fresh one. One that was written and got no answer does so only when it is idempotent and
     /// has no body (RFC 9110 9.2.2); others never.
     pub(super) async fn send(
         self: &Rc<Self>,
-        mut request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         again: impl Fn() -> Option<Request<RequestBody>>,
     ) -> Result<(Response<Incoming>, Lease), AgentError> {
         while let Some(connection) = self.pooled() {
             match self.send_on(connection, request).await {
                 Ok(answer) => return Ok(answer),
-                Err(Failure {
-                    unsent: Some(unsent),
-                    ..
-                }) => request = unsent,
+                Err(Failure { unsent: true, .. }) => {}
                 Err(Failure {
                     error: error @ AgentError::Broken(_),
                     ..
                 }) => match again() {
                     Some(copy) => {
-                        request = copy;
+                        *request = copy;
                         break;
                     }
                     None => return Err(error),
@@ -188,14 +186,16 @@ impl Agent {
             .map_err(|failure| failure.error)
     }
 
+    /// Sends a request on one connection; what could not be written is put back.
     async fn send_on(
         self: &Rc<Self>,
         mut connection: Open,
-        mut request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Lease), Failure> {
         let sending = Rc::new(Sending::new());
         request.body_mut().note(Rc::clone(&sending));
-        let mut sent = pin!(connection.sender.try_send_request(request));
+        let taken = mem::replace(request, Request::new(RequestBody::empty()));
+        let mut sent = pin!(connection.sender.try_send_request(taken));
         let response = match self.response_timeout {
             None => sent.await,
             Some(limit) => {
@@ -208,8 +208,10 @@ impl Agent {
                     Some(response) => response,
                     None => {
                         let error = AgentError::Timeout(limit);
-                        let unsent = None;
-                        return Err(Failure { error, unsent });
+                        return Err(Failure {
+                            error,
+                            unsent: false,
+                        });
                     }
                 }
             }
@@ -225,9 +227,13 @@ impl Agent {
             )),
             Err(mut e) => {
                 let unsent = e.take_message();
+                let is_unsent = unsent.is_some();
+                if let Some(unsent) = unsent {
+                    *request = unsent;
+                }
                 Err(Failure {
                     error: classify(e.into_error()),
-                    unsent,
+                    unsent: is_unsent,
                 })
             }
         }
@@ -236,7 +242,8 @@ impl Agent {
 
 struct Failure {
     error: AgentError,
-    unsent: Option<Request<RequestBody>>,
+    /// Whether the request is as it was.
+    unsent: bool,
 }
 
 /// Whose fault it was.

@@ -44,25 +44,37 @@ pub(super) async fn forward(
     let upgrade = fields::requested_upgrade(&request);
     let client_side = upgrade.as_ref().map(|_| hyper::upgrade::on(&mut request));
     let subscription = request.method() == Method::GET;
-    let is_event_source = is_event_source(&request);
     let to = request.extensions().get().copied();
     let peer = site.peer.as_ref().filter(|_| to == Some(Destination::Peer));
+    let is_event_source = peer.is_some() && is_event_source(&request);
 
-    let request = match prepare(&site, &origin, request, upgrade.as_ref(), peer.is_some()).await {
-        Ok(request) => request,
-        Err(detail) => {
-            site.ledger.refused(site.listener, Refusal::BadRequest);
-            conn.complete(Outcome::Failed);
-            return Ok(last_problem(StatusCode::BAD_REQUEST, detail));
-        }
+    let to_peer = peer.is_some();
+    if let Err(detail) = prepare(&site, &origin, &mut request, upgrade.as_ref(), to_peer) {
+        return Ok(bad_request(&site, &conn, detail));
+    }
+    let expects = request.headers().contains_key(EXPECT);
+    let is_chunked =
+        !request.body().is_end_stream() && !request.headers().contains_key(CONTENT_LENGTH);
+    let first = match is_chunked && !expects {
+        true => first_frame(request.body_mut()).await,
+        false => Ok(None),
     };
+    let first = match first {
+        Ok(first) => first,
+        Err(detail) => return Ok(bad_request(&site, &conn, detail)),
+    };
+    // From here on in one place until it is written: a head is large to move about.
+    let mut request = request.map(|body| RequestBody::new(body, first));
+    if expects {
+        ask_first(&mut request);
+    }
     let copy = copy_of(&request);
     let again = || {
         copy.as_ref()
             .map(|head| head_of(head, RequestBody::empty()))
     };
     let agent = peer.unwrap_or(&site.agent);
-    let (mut response, lease) = match agent.send(request, again).await {
+    let (mut response, lease) = match agent.send(&mut request, again).await {
         Ok(answer) => answer,
         Err(AgentError::Dial(e)) if peer.is_some() => {
             tracing::debug!(client.addr = %conn.client, error = %e, "no peer");
@@ -116,70 +128,64 @@ pub(super) async fn forward(
     Ok(response.map(|body| ResponseBody::passing(body, conn, lease, ending)))
 }
 
-/// Makes of a client's request the one that the agent gets, or the peer.
-async fn prepare(
+/// Makes of a client's head the one that the agent gets, or the peer.
+fn prepare<B>(
     site: &Site,
     origin: &Origin,
-    request: Request<Incoming>,
+    request: &mut Request<B>,
     upgrade: Option<&HeaderValue>,
     to_peer: bool,
-) -> Result<Request<RequestBody>, &'static str> {
-    let (mut parts, mut body) = request.into_parts();
-    let trailers = fields::takes_trailers(&parts.headers);
-    fields::strip_hop_by_hop(&mut parts.headers);
-    parts.headers.remove(TE);
+) -> Result<(), &'static str> {
+    to_origin_form(request)?;
+    *request.version_mut() = Version::HTTP_11;
+    request.extensions_mut().clear();
+    let headers = request.headers_mut();
+    let trailers = fields::takes_trailers(headers);
+    fields::strip_hop_by_hop(headers);
+    headers.remove(TE);
     if trailers {
-        parts
-            .headers
-            .insert(TE, HeaderValue::from_static("trailers"));
-        parts
-            .headers
-            .insert(CONNECTION, HeaderValue::from_static("te"));
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
     if let Some(protocol) = upgrade {
-        parts.headers.insert(UPGRADE, protocol.clone());
+        headers.insert(UPGRADE, protocol.clone());
         let value = if trailers { "upgrade, te" } else { "upgrade" };
-        parts
-            .headers
-            .insert(CONNECTION, HeaderValue::from_static(value));
+        headers.insert(CONNECTION, HeaderValue::from_static(value));
     }
-    to_origin_form(&mut parts)?;
-    parts.version = Version::HTTP_11;
-    parts.extensions.clear();
-    fields::write_origin(&mut parts.headers, origin, site.settings.forwarded);
-    fields::write_via(&mut parts.headers, site.settings.via.as_deref());
-    fields::write_passed_on(&mut parts.headers, to_peer);
+    fields::write_origin(headers, origin, site.settings.forwarded);
+    fields::write_via(headers, site.settings.via.as_deref());
+    fields::write_passed_on(headers, to_peer);
+    Ok(())
+}
 
-    let expects = parts.headers.contains_key(EXPECT);
-    let is_chunked = !body.is_end_stream() && !parts.headers.contains_key(CONTENT_LENGTH);
-    let first = match is_chunked && !expects {
-        true => first_frame(&mut body).await?,
-        false => None,
-    };
-    let mut body = RequestBody::new(body, first);
-    let mut request = Request::from_parts(parts, ());
-    if expects {
-        let (go, asked) = mpsc::unbounded_channel();
-        hyper::ext::on_informational(&mut request, move |response| {
-            if response.status() == StatusCode::CONTINUE {
-                // A body that has gone needs no word.
-                let _ = go.send(());
-            }
-        });
-        body.wait_for_go(asked);
-    }
-    Ok(request.map(|()| body))
+/// Has the body wait until the agent wants it.
+fn ask_first(request: &mut Request<RequestBody>) {
+    let (go, asked) = mpsc::unbounded_channel();
+    hyper::ext::on_informational(request, move |response| {
+        if response.status() == StatusCode::CONTINUE {
+            // A body that has gone needs no word.
+            let _ = go.send(());
+        }
+    });
+    request.body_mut().wait_for_go(asked);
+}
+
+/// Our answer to a request that must not be passed on.
+fn bad_request(site: &Site, conn: &Conn, detail: &'static str) -> Response<ResponseBody> {
+    site.ledger.refused(site.listener, Refusal::BadRequest);
+    conn.complete(Outcome::Failed);
+    last_problem(StatusCode::BAD_REQUEST, detail)
 }
 
 /// Requests go to the agent in origin form; an absolute target takes the place of the Host field
 /// (RFC 9112 3.2.2).
-fn to_origin_form(parts: &mut http::request::Parts) -> Result<(), &'static str> {
-    if let Some(authority) = parts.uri.authority() {
+fn to_origin_form<B>(request: &mut Request<B>) -> Result<(), &'static str> {
+    if let Some(authority) = request.uri().authority() {
         let host = HeaderValue::from_str(authority.as_str())
             .map_err(|_| "the authority of the request target is not a host")?;
-        parts.headers.insert(HOST, host);
-        let path = parts.uri.path_and_query().cloned();
-        parts.uri = Uri::from(path.unwrap_or(PathAndQuery::from_static("/")));
+        let path = request.uri().path_and_query().cloned();
+        *request.uri_mut() = Uri::from(path.unwrap_or(PathAndQuery::from_static("/")));
+        request.headers_mut().insert(HOST, host);
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The server side: one connection from accept to its end.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::{SocketAddr, TcpStream};
 use std::pin::pin;
@@ -13,8 +13,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
-use tower::{ServiceBuilder, service_fn};
+use tower::{Service, ServiceBuilder, service_fn};
 
 use crate::config::{self, LateArrivals};
 use crate::net::Tasks;
@@ -88,6 +87,23 @@ pub struct Accepted {
     pub arrival: Arrival,
 }
 
+/// A tower service that is always ready, for hyper: called at once, where the general adapter would
+/// move each request into a future that asks first.
+struct Ready<S>(RefCell<S>);
+
+impl<S, R> hyper::service::Service<R> for Ready<S>
+where
+    S: Service<R>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, request: R) -> S::Future {
+        self.0.borrow_mut().call(request)
+    }
+}
+
 /// How a connection's task ended.
 enum End {
     Hyper(hyper::Result<()>),
@@ -127,7 +143,9 @@ impl Site {
                 )
             })
         };
-        let service = TowerToHyperService::new(ServiceBuilder::new().layer(layer).service(forward));
+        let service = Ready(RefCell::new(
+            ServiceBuilder::new().layer(layer).service(forward),
+        ));
         let connection = http1::Builder::new()
             // A client may end its side behind a request, and still wants the answer.
             .half_close(true)

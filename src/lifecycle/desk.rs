@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::Board;
 use crate::config::PlatformName;
+#[cfg(feature = "aws")]
+use crate::config::Window;
 use crate::drain::{self, Report, Windows};
 use crate::net::Tls;
 use crate::session::{Holds, Ledgers, PhaseView};
@@ -54,6 +56,23 @@ pub struct Desks {
     pub holds: Holds,
     /// What is known of the platforms.
     pub board: Board,
+}
+
+impl Desks {
+    /// Desks of no process, at which platforms can be asked how they are set.
+    #[cfg(feature = "aws")]
+    pub(super) fn of_nobody(window: Window) -> Desks {
+        let ((control, _), (_, phase)) = (drain::channel(), watch::channel(PhaseView::starting()));
+        Desks {
+            control,
+            phase,
+            reports: watch::channel(None).1,
+            windows: Windows::new(window),
+            ledgers: Ledgers::new(Vec::new()),
+            holds: Holds::new(),
+            board: Board::default(),
+        }
+    }
 }
 
 /// One platform's way to the rest of the process.
@@ -183,6 +202,26 @@ impl Desk {
                 }
             }
         }
+    }
+
+    /// Counts a call that the platform understood and forbids, and says so. To be made no more, it
+    /// is nothing that the platform should be blamed for.
+    pub(super) fn forbidden(&self, call: &'static str, story: &str) {
+        let board = &self.desks.board;
+        board.called(self.name, call, "forbidden");
+        board.up(self.name, call);
+        self.know(call, "forbidden");
+        tracing::warn!(platform = %self.name, call, error = story, "the platform forbids a call; it is left");
+    }
+
+    /// Counts a call that says nothing of whether the platform answers.
+    pub(super) fn count(&self, call: &'static str, result: &'static str) {
+        self.desks.board.called(self.name, call, result);
+    }
+
+    /// Says that there is nothing to be called for this platform to work.
+    pub(super) fn needs_no_call(&self) {
+        self.desks.board.up(self.name, "none");
     }
 
     /// Notes what the platform has said; true if that is news.

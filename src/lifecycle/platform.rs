@@ -39,6 +39,11 @@ pub(super) trait Completion: Send {
     /// may wait as long as the process stays drained; it is dropped unfinished when the process
     /// serves again, and some time after the process has begun to end.
     fn complete<'a>(&'a self, desk: &'a Desk, report: Arc<Report>) -> Doing<'a>;
+
+    /// How long that may take, however little is left of the window.
+    fn needs(&self) -> Duration {
+        LEAST
+    }
 }
 
 /// One platform, to be set going.
@@ -98,8 +103,42 @@ fn all(settings: &config::Platforms, desks: &Desks) -> Vec<Platform> {
     platforms.extend(
         settings
             .aws
-            .as_ref()
+            .iter()
             .map(|aws| super::aws::platform(aws, desks)),
+    );
+    #[cfg(feature = "ecs")]
+    platforms.extend(
+        settings
+            .ecs
+            .iter()
+            .map(|ecs| super::ecs::platform(ecs, desks)),
+    );
+    #[cfg(feature = "kubernetes")]
+    platforms.extend(
+        settings
+            .kubernetes
+            .iter()
+            .map(|pod| super::kubernetes::platform(pod, desks)),
+    );
+    #[cfg(feature = "azure")]
+    platforms.extend(
+        settings
+            .azure
+            .iter()
+            .map(|azure| super::azure::platform(azure, desks)),
+    );
+    #[cfg(feature = "gcp")]
+    platforms.extend(
+        settings
+            .gcp
+            .iter()
+            .map(|gcp| super::gcp::platform(gcp, desks)),
+    );
+    platforms.extend(
+        settings
+            .other
+            .iter()
+            .map(|other| super::other::platform(other, desks)),
     );
     platforms
 }
@@ -121,7 +160,7 @@ async fn follow(completion: Box<dyn Completion>, desk: Desk, ending: Cancellatio
                         () = told => {}
                         // Gone with its process, the phase says nothing; the limit still holds.
                         Ok(_) = again => {}
-                        limit = too_late(&ending, drain.ends) => {
+                        limit = too_late(&ending, drain.ends, completion.needs()) => {
                             tracing::warn!(?limit, "a platform could not be told of the drain's end");
                         }
                     }
@@ -150,10 +189,10 @@ async fn follow(completion: Box<dyn Completion>, desk: Desk, ending: Cancellatio
 }
 
 /// Waits until an ending process can wait no longer for a platform to be told; gives how long it did.
-async fn too_late(ending: &CancellationToken, ends: Instant) -> Duration {
+async fn too_late(ending: &CancellationToken, ends: Instant, needs: Duration) -> Duration {
     ending.cancelled().await;
     let left = ends.saturating_duration_since(Instant::now());
-    let limit = left.clamp(LEAST, MOST);
+    let limit = left.clamp(needs, needs.max(MOST));
     sleep(limit).await;
     limit
 }

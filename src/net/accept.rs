@@ -13,6 +13,16 @@ use super::watch::{self, WatchedListener};
 /// Connections the kernel may hold before they are accepted; it cuts this to `somaxconn`.
 const BACKLOG: i32 = 4096;
 
+/// A listening socket, and whose it is.
+#[derive(Debug)]
+pub struct TcpBound {
+    /// The socket.
+    pub socket: TcpListener,
+    /// Whether it is somebody else's too: what is done to the socket itself outlives this process,
+    /// and what waits in its queue when we close it is lost to nobody.
+    pub is_shared: bool,
+}
+
 /// Binds an address and listens on it. An IPv6 wildcard takes IPv4 as well.
 ///
 /// # Errors

@@ -21,7 +21,8 @@ const OWNER_ALONE: u32 = 0o600;
 #[derive(Debug)]
 pub struct UnixBound {
     socket: UnixListener,
-    file: SocketFile,
+    /// None where the file is somebody else's.
+    file: Option<SocketFile>,
 }
 
 impl UnixBound {
@@ -43,10 +44,17 @@ impl UnixBound {
         }
     }
 
+    /// A socket that was handed over; its file, and who may use it, are the other's business.
+    pub(super) fn inherited(socket: UnixListener) -> io::Result<UnixBound> {
+        socket.set_nonblocking(true)?;
+        let file = None;
+        Ok(UnixBound { socket, file })
+    }
+
     fn try_bind(path: &Path) -> io::Result<UnixBound> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&SockAddr::unix(path)?)?;
-        let file = SocketFile::at(path)?;
+        let file = Some(SocketFile::at(path)?);
         // Nobody can connect before `listen`: there is no moment at which others could.
         fs::set_permissions(path, Permissions::from_mode(OWNER_ALONE))?;
         socket.listen(BACKLOG)?;
@@ -108,7 +116,7 @@ impl Drop for SocketFile {
 #[derive(Debug)]
 pub struct UnixListening {
     socket: tokio::net::UnixListener,
-    _file: SocketFile,
+    _file: Option<SocketFile>,
 }
 
 impl UnixListening {

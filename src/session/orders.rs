@@ -150,6 +150,26 @@ impl Workers {
         }
     }
 
+    /// Waits until every worker has come round to its orders; false if one has gone.
+    pub async fn all_come_round(&self) -> bool {
+        let mut replies = Vec::new();
+        for inbox in self.0.iter() {
+            let (reply, page) = oneshot::channel();
+            // A page without room for anything: who reads the order has nothing to do for it.
+            let (from, limit) = (0, 0);
+            if inbox.send(Order::List { from, limit, reply }).is_err() {
+                return false;
+            }
+            replies.push(page);
+        }
+        for reply in replies {
+            if reply.await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Asks these to go.
     pub fn leave(&self, ids: &[SessionId], terms: Terms) {
         for (worker, inbox) in self.0.iter().enumerate() {
@@ -176,5 +196,34 @@ impl Workers {
             }
         }
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn workers_have_come_round_when_the_last_has() {
+        let (inboxes, mut orders): (Vec<_>, Vec<_>) =
+            (0..2).map(|_| mpsc::unbounded_channel()).unzip();
+        let workers = Workers::new(inboxes);
+        let mut come = pin!(workers.all_come_round());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(come.as_mut().poll(&mut context).is_pending());
+        let answer = |orders: &mut mpsc::UnboundedReceiver<Order>| match orders.try_recv() {
+            Ok(Order::List { reply, .. }) => reply.send(Page::default()).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        answer(&mut orders[0]);
+        assert!(come.as_mut().poll(&mut context).is_pending(), "one hangs");
+        answer(&mut orders[1]);
+        assert!(come.await);
+        drop(orders.pop());
+        assert!(!workers.all_come_round().await, "one has gone");
     }
 }

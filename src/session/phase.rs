@@ -159,6 +159,8 @@ pub struct DrainView {
     pub ends: Instant,
     /// Whether the balancer is known to look away already.
     pub looks_away: bool,
+    /// Whether the process ends with it.
+    pub ends_the_process: bool,
 }
 
 impl PhaseView {
@@ -203,6 +205,7 @@ mod tests {
                 deadline: Deadline::after(now, Duration::ZERO),
                 ends: now,
                 looks_away: false,
+                ends_the_process: false,
             },
         });
         for (whole, on_here) in [

@@ -122,6 +122,11 @@ impl Drop for Proxy {
 impl Proxy {
     /// Starts one with these tables in its configuration.
     pub(crate) fn start(tables: &str) -> Proxy {
+        Proxy::start_in(&[], tables)
+    }
+
+    /// Starts one with these variables in its environment.
+    pub(crate) fn start_in(variables: &[(&str, &str)], tables: &str) -> Proxy {
         let agent = agent();
         let listener = |name: &str, protocol: &str| {
             format!(
@@ -150,6 +155,7 @@ impl Proxy {
         config.write_all(text.as_bytes()).expect("written");
         let path = config.path().to_str().expect("text");
         let mut child = lameduck(&["run", "-c", path, "--log-format", "json"])
+            .envs(variables.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .expect("started");
@@ -283,10 +289,13 @@ impl Events {
 
     /// The next event for which `is` holds.
     pub(crate) fn wait_for(&mut self, what: &str, is: impl Fn(&str, &Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
         while let Some((name, data)) = self.next() {
             if is(&name, &data) {
                 return data;
             }
+            // The stream does not fall silent by itself.
+            assert!(Instant::now() < deadline, "not in time: {what}");
         }
         panic!("the stream ended before: {what}")
     }

@@ -3,7 +3,6 @@
 mod caddy;
 mod envoy;
 mod haproxy;
-mod lameduck;
 mod nginx;
 mod process;
 

@@ -1,21 +1,18 @@
 //! A subject's process, from its start to its end.
 
-use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::{Relay, Setup, caddy, envoy, haproxy, lameduck, nginx};
+use super::{Relay, Setup, caddy, envoy, haproxy, nginx};
 use crate::Result;
+use crate::rig::child::{START, first_match, free_address};
+use crate::rig::{floor, lameduck};
 use crate::workload::Workload;
-
-/// How long a subject may take until it listens.
-const START: Duration = Duration::from_secs(10);
 
 /// A relay that runs; it ends with this value.
 pub(crate) struct Subject {
@@ -43,18 +40,18 @@ impl Subject {
             dir: files.path(),
         };
         let (mut process, address) = match relay {
-            Relay::Floor => {
-                let mut child = Command::new(std::env::current_exe()?)
-                    .args(["--be-floor-of", &agent.to_string()])
-                    .stdout(Stdio::piped())
-                    .spawn()?;
-                let out = child.stdout.take().ok_or("no stdout")?;
-                (child, first_match(out, |line| line.trim().parse().ok()))
-            }
+            Relay::Floor => floor::spawn(agent)?,
             Relay::Lameduck => {
-                let mut child = lameduck::command(program, &setup).spawn()?;
+                let start = lameduck::Start {
+                    program,
+                    scheme: setup.speaks.scheme(),
+                    agent,
+                    workers: Some(1),
+                    health: lameduck::ANY_PORT,
+                };
+                let mut child = lameduck::command(start).spawn()?;
                 let log = child.stderr.take().ok_or("no stderr")?;
-                (child, first_match(log, lameduck::listening))
+                (child, first_match(log, lameduck::clients_listening))
             }
             Relay::Haproxy => (haproxy::command(&setup)?.spawn()?, Ok(setup.listen)),
             Relay::Nginx => (nginx::command(&setup)?.spawn()?, Ok(setup.listen)),
@@ -108,39 +105,6 @@ fn end(relay: Relay, process: &mut Child) {
         _ => drop(process.kill()),
     }
     let _ = process.wait();
-}
-
-/// A port that was free a moment ago, for programs that cannot say which one the system chose.
-fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
-}
-
-/// The first address that `find` sees in what a process says. What it says later is read and dropped, so
-/// that it never has to wait for room in the pipe.
-fn first_match<R>(out: R, find: fn(&str) -> Option<SocketAddr>) -> Result<SocketAddr>
-where
-    R: std::io::Read + Send + 'static,
-{
-    let (found, wait) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut said = String::new();
-        for line in BufReader::new(out)
-            .lines()
-            .map_while(std::result::Result::ok)
-        {
-            match find(&line) {
-                Some(address) => drop(found.send(Ok(address))),
-                None if said.len() < 2000 => said = said + "\n" + &line,
-                None => {}
-            }
-        }
-        drop(found.send(Err(said)));
-    });
-    match wait.recv_timeout(START) {
-        Ok(Ok(address)) => Ok(address),
-        Ok(Err(said)) => Err(format!("it ended without naming its address: {said}").into()),
-        Err(_) => Err("it did not name its address".into()),
-    }
 }
 
 fn wait_until_it_accepts(process: &mut Child, address: SocketAddr) -> Result<()> {

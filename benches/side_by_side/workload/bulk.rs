@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll::EventFlags;
 use rustix::net::{RecvFlags, recv};
 
-use super::{Figure, Load, Place, Speaks, Traffic, Workload};
+use super::{Figure, Load, Speaks, Traffic, Workload};
 use crate::Result;
-use crate::load::{Set, Who, pattern};
+use crate::load::{Place, Set, Who, pattern};
 use crate::measure::Meter;
 
 const CONNECTIONS: usize = 4;

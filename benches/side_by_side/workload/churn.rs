@@ -6,11 +6,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::exchange::{Exchange, Message, Request};
-use super::lanes::{Keep, Lanes};
 use super::ping_pong::{ClosedLoop, speaks};
 use super::{Figure, Size, Speaks, Workload, cpu, http};
-use crate::load::{Protocol, Role};
+use crate::load::{Exchange, Keep, Lanes, Message, Protocol, Request, Role};
 
 const FIGURES: &[Figure] = &[
     cpu("CPU a connection"),

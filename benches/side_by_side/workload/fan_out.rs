@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
 
-use super::{Figure, Load, Place, Size, Speaks, Traffic, Workload, cpu, micros_each, quantile};
+use super::{Figure, Load, Size, Speaks, Traffic, Workload, cpu, micros_each, quantile};
 use crate::Result;
 use crate::load::{
-    Agent, BINARY, Chunks, Conn, Role, Set, Who, head_len, is_over, is_upgraded, pattern, upgrade,
+    Agent, BINARY, Chunks, Conn, Place, Role, Set, Who, head_len, is_over, is_upgraded, pattern,
+    upgrade,
 };
 use crate::measure::Meter;
 

@@ -3,12 +3,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::exchange::{Exchange, Request};
-use super::lanes::{Keep, Lanes};
 use super::ping_pong::ClosedLoop;
-use super::{Figure, Place, Size, Speaks, Traffic, Workload, cpu};
+use super::{Figure, Size, Speaks, Traffic, Workload, cpu};
 use crate::Result;
-use crate::load::Role;
+use crate::load::{Exchange, Keep, Lanes, Place, Request, Role};
 
 const FIGURES: &[Figure] = &[
     cpu("CPU a request"),

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::lanes::Lanes;
 use super::ping_pong::{open, speaks};
 use super::{Figure, Load, Size, Workload};
 use crate::Result;
-use crate::load::Protocol;
+use crate::load::{Lanes, Protocol};
 use crate::measure::Meter;
 
 /// Sessions that are open and used before the first reading of memory, so that what a process sets up once

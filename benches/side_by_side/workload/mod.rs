@@ -2,22 +2,20 @@
 
 mod bulk;
 mod churn;
-mod exchange;
 mod fan_out;
 mod http;
 mod idle;
-mod lanes;
 mod mix;
 mod paced;
 mod ping_pong;
 mod stalled;
 
-use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::Result;
+use crate::load::Place;
 use crate::measure::Meter;
 
 /// How large the workloads are.
@@ -47,6 +45,16 @@ pub(crate) enum Speaks {
     Http,
 }
 
+impl Speaks {
+    /// As in a URL.
+    pub(crate) fn scheme(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Http => "http",
+        }
+    }
+}
+
 /// What the peers are told of the traffic, since an expert would know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Traffic {
@@ -74,12 +82,6 @@ const fn cpu(name: &'static str) -> Figure {
         unit: "µs",
         compared: true,
     }
-}
-
-/// Where the subject's clients go, and where its agent listens.
-pub(crate) struct Place {
-    pub(crate) subject: SocketAddr,
-    pub(crate) agent: TcpListener,
 }
 
 type Open = Box<dyn Fn(Place) -> Result<Box<dyn Load>>>;

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::lanes::Lanes;
 use super::ping_pong::open;
 use super::{Figure, Load, Size, Speaks, Workload, cpu, micros_each, quantile};
 use crate::Result;
-use crate::load::Protocol;
+use crate::load::{Lanes, Protocol};
 use crate::measure::Meter;
 
 const FIGURES: &[Figure] = &[

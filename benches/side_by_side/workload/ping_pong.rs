@@ -3,11 +3,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::exchange::{Exchange, Message};
-use super::lanes::{Keep, Lanes};
-use super::{Figure, Load, Place, Size, Speaks, Workload, cpu, micros_each};
+use super::{Figure, Load, Size, Speaks, Workload, cpu, micros_each};
 use crate::Result;
-use crate::load::{Protocol, Role};
+use crate::load::{Exchange, Keep, Lanes, Message, Place, Protocol, Role};
 use crate::measure::Meter;
 
 const FIGURES: &[Figure] = &[

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 
 use super::ping_pong::speaks;
-use super::{Figure, Load, Place, Size, Workload};
+use super::{Figure, Load, Size, Workload};
 use crate::Result;
-use crate::load::{Agent, Conn, Protocol, Role, Set, Who, upgrade};
+use crate::load::{Agent, Conn, Place, Protocol, Role, Set, Who, upgrade};
 use crate::measure::Meter;
 
 /// Sessions that have come, stalled and gone before the first reading of memory.

@@ -183,6 +183,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
         },
         log: Log {
             format: LogFormat::Text,
+            emf: None,
         },
         platforms: Platforms::default(),
     }

@@ -1,32 +1,35 @@
 //! `[platform.gcp]`.
 
-use std::time::Duration;
-
-use crate::config::section::{Found, Section};
+use crate::config::section::{Found, Origin, Section};
 use crate::config::value;
 
 /// Notices of virtual machines.
 #[derive(Clone, Debug)]
 pub struct Gcp {
-    /// Between two looks.
-    pub poll: Duration,
+    /// Where the metadata service is, the beginning of its URLs; if none, the environment says so.
+    pub endpoint: Option<String>,
 }
 
 /// `[platform.gcp]`.
 pub(super) struct RawGcp {
-    poll: Found<Duration>,
+    endpoint: Found<Option<String>>,
 }
 
 impl RawGcp {
     pub(super) fn read(table: &mut Section<'_>) -> Self {
+        let none = Found {
+            value: None,
+            origin: Origin::Default,
+        };
+        let said = "GCE_METADATA_HOST, or http://metadata.google.internal";
         Self {
-            poll: table.read("poll", value::positive_duration, Duration::from_secs(5)),
+            endpoint: table.read_or("endpoint", value::own_metadata_url, &none, said),
         }
     }
 
     pub(super) fn into_gcp(self) -> Gcp {
         Gcp {
-            poll: self.poll.value,
+            endpoint: self.endpoint.value,
         }
     }
 }

@@ -4,8 +4,8 @@ use toml::de::DeValue;
 
 use super::{Show, Wrong, nearest, string};
 use crate::config::types::{
-    CloseOrder, ExitWhenDrained, Forwarded, LateArrivals, LogFormat, OnRebalance, Protocol,
-    Readiness,
+    CloseOrder, ExitWhenDrained, Forwarded, LateArrivals, LogFormat, OnFreeze, OnRebalance,
+    Protocol, Readiness,
 };
 
 /// A type that is written as one of a few words.
@@ -71,6 +71,11 @@ impl Choice for OnRebalance {
 impl Choice for LogFormat {
     const WORDS: &'static [(&'static str, Self)] =
         &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+}
+
+impl Choice for OnFreeze {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("drain", OnFreeze::Drain), ("ignore", OnFreeze::Ignore)];
 }
 
 /// A word from the text of a flag.

@@ -1,8 +1,11 @@
-//! When a platform is asked to spare this instance.
+//! When a platform is asked to spare this instance, and for how long.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::{Show, Wrong, string};
+use super::{Show, Wrong, positive_duration, string};
 use crate::config::types::ProtectWhen;
 
 const EXAMPLES: &str = "\"off\", or \"open > N\" with a whole number of sessions";
@@ -26,6 +29,25 @@ pub(in crate::config) fn protect_when(value: &DeValue<'_>) -> Result<ProtectWhen
                 format!("write {EXAMPLES}, such as \"open > 0\""),
             )
         })
+}
+
+/// What the agent of ECS takes, in minutes.
+const MINUTES: RangeInclusive<u64> = 1..=2880;
+
+/// For how long a task is protected before it has to be said again.
+pub(in crate::config) fn protect_for(value: &DeValue<'_>) -> Result<Duration, Wrong> {
+    let length = positive_duration(value)?;
+    let minutes = length.as_secs() / 60;
+    if Duration::from_secs(minutes * 60) == length && MINUTES.contains(&minutes) {
+        return Ok(length);
+    }
+    Err(Wrong::new(
+        format!(
+            "{} is no whole number of minutes from 1 to 2880",
+            length.show()
+        ),
+        "write \"1m\" to \"2880m\", such as \"60m\"",
+    ))
 }
 
 impl Show for ProtectWhen {
@@ -79,6 +101,17 @@ mod tests {
             "expected a condition in quotes, found a boolean",
             "\"off\"",
         );
+    }
+
+    #[test]
+    fn a_task_is_protected_for_whole_minutes() {
+        for minutes in [1, 60, 2880] {
+            let length = Duration::from_secs(minutes * 60);
+            assert_eq!(taken(&format!("\"{minutes}m\""), protect_for), length);
+        }
+        for text in ["\"59s\"", "\"90s\"", "\"2881m\"", "\"1500ms\""] {
+            refused(text, protect_for, "whole number of minutes", "\"60m\"");
+        }
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl Api {
                 .header(CONTENT_TYPE, FORM)
                 .body(Bytes::from(form.text())),
             Body::Json(operation, value) => request
-                .header(CONTENT_TYPE, "application/x-amz-json-1.0")
+                .header(CONTENT_TYPE, call.service.json())
                 .header("x-amz-target", operation)
                 .body(Bytes::from(value.to_string())),
         };

@@ -9,7 +9,7 @@ use super::form::Form;
 use super::state::State;
 use super::xml::Element;
 
-const VERSION: &str = "2011-01-01";
+pub(super) const VERSION: &str = "2011-01-01";
 
 /// What the group says of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(super) struct Named<'a> {
     pub(super) token: Option<&'a str>,
 }
 
-async fn call(api: &Api, name: &'static str, form: Form) -> Result<Element, Fault> {
+pub(super) async fn call(api: &Api, name: &'static str, form: Form) -> Result<Element, Fault> {
     let call = Call {
         service: Service::AutoScaling,
         name,
@@ -84,7 +84,7 @@ pub(super) async fn hooks(api: &Api, group: &str) -> Result<Vec<Hook>, Fault> {
     hooks_of(&call(api, NAME, form).await?)
 }
 
-fn hooks_of(answer: &Element) -> Result<Vec<Hook>, Fault> {
+pub(super) fn hooks_of(answer: &Element) -> Result<Vec<Hook>, Fault> {
     answer
         .find("LifecycleHooks")
         .ok_or(Fault::Unclear("LifecycleHooks"))?;

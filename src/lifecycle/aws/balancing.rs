@@ -9,7 +9,7 @@ use super::form::Form;
 use super::xml::Element;
 use crate::config::TargetGroup;
 
-const VERSION: &str = "2015-12-01";
+pub(super) const VERSION: &str = "2015-12-01";
 
 /// What a target group knows us by.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ impl Health {
     }
 }
 
-async fn call(api: &Api, name: &'static str, form: Form) -> Result<Element, Fault> {
+pub(super) async fn call(api: &Api, name: &'static str, form: Form) -> Result<Element, Fault> {
     let call = Call {
         service: Service::Balancing,
         name,

@@ -9,6 +9,8 @@ pub(super) enum Service {
     Balancing,
     Queue,
     Tokens,
+    #[cfg(feature = "ecs")]
+    Containers,
 }
 
 impl Service {
@@ -19,6 +21,17 @@ impl Service {
             Service::Balancing => "elasticloadbalancing",
             Service::Queue => "sqs",
             Service::Tokens => "sts",
+            #[cfg(feature = "ecs")]
+            Service::Containers => "ecs",
+        }
+    }
+
+    /// The type of its bodies, if these are JSON.
+    pub(super) fn json(self) -> &'static str {
+        match self {
+            #[cfg(feature = "ecs")]
+            Service::Containers => "application/x-amz-json-1.1",
+            _ => "application/x-amz-json-1.0",
         }
     }
 
@@ -29,6 +42,8 @@ impl Service {
             Service::Balancing => "ELASTIC_LOAD_BALANCING_V2",
             Service::Queue => "SQS",
             Service::Tokens => "STS",
+            #[cfg(feature = "ecs")]
+            Service::Containers => "ECS",
         }
     }
 }

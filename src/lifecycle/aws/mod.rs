@@ -21,8 +21,11 @@ mod known;
 mod message;
 mod protection;
 mod queue;
+mod settings;
 mod sign;
 mod state;
+#[cfg(test)]
+mod tests;
 mod triggers;
 mod xml;
 
@@ -43,19 +46,14 @@ use triggers::learned::Learned;
 use triggers::metadata::Metadata;
 use triggers::queue::Queue;
 
+pub(super) use settings::ask;
+#[cfg(feature = "ecs")]
+pub(super) use settings::ask_of_task;
+
 /// The platform, to be set going.
 pub(super) fn platform(settings: &config::Aws, desks: &Desks) -> Platform {
     let environment = Environment::of_process();
-    let tls = match environment.authorities() {
-        Some(path) => Tls::of_file(&path),
-        None => Tls::web(),
-    };
-    let tls = tls
-        .inspect_err(
-            |error| tracing::error!(%error, "nobody is trusted over TLS; see AWS_CA_BUNDLE"),
-        )
-        .ok();
-    let desk = Desk::new(PlatformName::Aws, desks, tls);
+    let desk = desk(&environment, desks);
     let cloud = Arc::new(Cloud::new(desk.clone(), settings, environment));
     let mut triggers: Vec<Box<dyn Trigger>> = vec![
         Box::new(Metadata(Arc::clone(&cloud))),
@@ -78,4 +76,18 @@ pub(super) fn platform(settings: &config::Aws, desks: &Desks) -> Platform {
         triggers,
         completions,
     }
+}
+
+/// The desk, which trusts whom the environment says.
+fn desk(environment: &Environment, desks: &Desks) -> Desk {
+    let tls = match environment.authorities() {
+        Some(path) => Tls::of_file(&path),
+        None => Tls::web(),
+    };
+    let tls = tls
+        .inspect_err(
+            |error| tracing::error!(%error, "nobody is trusted over TLS; see AWS_CA_BUNDLE"),
+        )
+        .ok();
+    Desk::new(PlatformName::Aws, desks, tls)
 }

@@ -74,6 +74,11 @@ impl Element {
         self.child(name).or_else(below)
     }
 
+    /// Its own text.
+    pub(super) fn text(&self) -> &str {
+        self.text.trim()
+    }
+
     /// The text of the first element of this name in this one, unless it is empty.
     pub(super) fn text_of(&self, name: &str) -> Option<&str> {
         let text = self.child(name)?.text.trim();

@@ -89,6 +89,7 @@ pub fn channel(settings: &config::Hooks, holds: &Holds) -> (Witness, Option<Hook
             });
         })),
         asked: tell_asked,
+        over: None,
     };
     (witness, Some(hooks), Calls(over))
 }
@@ -250,6 +251,7 @@ mod tests {
                     deadline: Deadline::after(started, length),
                     ends: started + length,
                     looks_away: false,
+                    ends_the_process: false,
                 }),
                 ..view(phase)
             }
