@@ -140,8 +140,8 @@ async fn anothers_aws_understands_every_call_that_it_knows() {
         .world()
         .change(|world| world.imds.instance.clone_from(&own));
     let mut crowd = Crowd::new();
-    let proxy = brisk(crowd.proxy(), "auto").drain("lame_duck_max", "\"2s\"");
-    let proxy = account.proxy(&metadata, proxy).start().await;
+    let proxy = account.proxy(&metadata, brisk(crowd.proxy(), "auto"));
+    let proxy = proxy.start().await;
 
     // Hooks and delays are read.
     let known = |source: &'static str| {
@@ -154,7 +154,7 @@ async fn anothers_aws_understands_every_call_that_it_knows() {
         })
     };
     let delay = within(60, "the delay", known("agents")).await.unwrap();
-    assert_eq!(delay.text("length").as_deref(), Some("45s"));
+    assert_eq!(delay.text("length").as_deref(), Some("8s"));
     within(60, "the hook", known(HOOK)).await.unwrap();
 
     // Protection goes on with the third session.
@@ -206,8 +206,7 @@ async fn anothers_aws_refuses_a_wrong_secret_and_nobody_is_kept_by_it() {
     let metadata = Cloud::start();
     let mut crowd = Crowd::new();
     let proxy = account
-        .proxy(&metadata, brisk(crowd.proxy(), "auto"))
-        .drain("lame_duck_max", "\"2s\"")
+        .proxy(&metadata, brisk(crowd.proxy(), "8s"))
         .environment("AWS_SECRET_ACCESS_KEY", "not the one")
         .start()
         .await;
