@@ -60,7 +60,7 @@ pub(super) async fn send(
     tls: Option<&Tls>,
     limit: Duration,
 ) -> Result<Response<Bytes>, Failed> {
-    let answered = timeout(limit, answer(request, tls)).await;
+    let answered = timeout(limit, Box::pin(answer(request, tls))).await;
     answered.unwrap_or(Err(Failed::Timeout(limit)))
 }
 

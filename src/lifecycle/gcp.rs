@@ -195,8 +195,7 @@ async fn get(desk: &Desk, url: String) -> Result<Value, (&'static str, String)> 
         .header("Metadata-Flavor", "Google")
         .body(Bytes::new())
         .map_err(|error| ("url", error.to_string()))?;
-    let answer = desk
-        .send(request, WAIT + SLACK)
+    let answer = Box::pin(desk.send(request, WAIT + SLACK))
         .await
         .map_err(|failed| (failed.label(), failed.to_string()))?;
     match answer.status() {

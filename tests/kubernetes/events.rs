@@ -1,9 +1,10 @@
 //! Events on the pod.
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::fake::{Fake, NAMESPACE, POD, UID};
-use crate::harness::QUICK;
+use crate::harness::{QUICK, ended, eventually, signal};
 
 fn events(fake: &Fake, count: usize) -> Vec<Value> {
     fake.wait("events", |state| {
@@ -20,8 +21,9 @@ fn a_drain_is_told_at_its_start_and_its_end() {
     let fake = Fake::start();
     let proxy = fake.proxy(QUICK, "");
     let session = proxy.session();
-    fake.wait("the pod", |state| {
-        (state.count("GET", 200) > 0).then_some(())
+    eventually("word of the pod", || {
+        let known = proxy.status()["platforms"]["kubernetes"]["known"].clone();
+        (known["node"] == "node-3").then_some(())
     });
     proxy.call("POST", "/v1/drain", r#"{"reason":"a new version"}"#);
     let begun = events(&fake, 1).remove(0);
@@ -75,18 +77,13 @@ fn sessions_that_are_cut_are_a_warning() {
 fn they_can_be_switched_off_and_are_left_where_they_are_forbidden() {
     let fake = Fake::start();
     let drained = |keys: &str| {
-        let proxy = fake.proxy(QUICK, keys);
+        let mut proxy = fake.proxy(QUICK, keys);
         let mut events = proxy.events();
         proxy.call("POST", "/v1/drain", r#"{"window":"1s"}"#);
         events.report();
         // The last of what a drain has to say is said before the process is gone.
-        rustix::process::kill_process(
-            rustix::process::Pid::from_child(&proxy.child),
-            rustix::process::Signal::TERM,
-        )
-        .expect("alive");
-        let mut proxy = proxy;
-        assert_eq!(crate::harness::ended(&mut proxy.child).code(), Some(0));
+        signal(&proxy.child, Signal::TERM);
+        assert_eq!(ended(&mut proxy.child).code(), Some(0));
     };
     drained("events = false");
     assert_eq!(fake.state().count("POST", 201), 0);

@@ -1,5 +1,7 @@
 //! Holds objects against what Kubernetes publishes of them.
 
+#![allow(clippy::panic, reason = "a test fails by its panic")]
+
 use std::sync::OnceLock;
 
 use serde_json::{Map, Value};

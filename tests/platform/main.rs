@@ -28,4 +28,5 @@ mod cloud_keeps_its_word;
 mod faults;
 mod moto;
 mod orders;
+mod others;
 mod scale_in;

@@ -12,7 +12,9 @@ use crate::cloud::{Cloud, OWN, ecs};
 use crate::harness::balancer::Balancer;
 use crate::harness::proxy::binary;
 use crate::harness::{Proxy, within};
-use crate::scene::{Crowd, TARGETS, brisk, follow, on_aws, outcome, with_hook, with_targets};
+use crate::scene::{
+    Crowd, TARGETS, brisk, follow, on_aws, outcome, patient, with_hook, with_targets,
+};
 
 /// Looks at the readiness until the drain is over: whether it was ever missing, and how often it was
 /// asked.
@@ -40,10 +42,7 @@ async fn nlb_a_deregistered_target_stays_ready_and_serves_whoever_still_comes() 
     let cloud = Cloud::start();
     with_targets(&cloud, 300);
     let mut crowd = Crowd::new();
-    let proxy = on_aws(
-        &cloud,
-        brisk(crowd.proxy(), "14s").drain("lame_duck_quiet", "\"2s\""),
-    );
+    let proxy = on_aws(&cloud, patient(crowd.proxy(), "14s"));
     let proxy = proxy.start().await;
     follow(&cloud, &proxy);
     crowd.joins(&proxy, 40).await;
@@ -152,7 +151,7 @@ async fn ecs_a_service_deactivates_first_and_its_sigterm_finds_nobody() {
 async fn ecs_a_stopped_task_serves_until_the_balancer_has_noticed() {
     let cloud = Cloud::start();
     let mut crowd = Crowd::new();
-    let proxy = brisk(crowd.proxy(), "12s").drain("lame_duck_quiet", "\"2s\"");
+    let proxy = patient(crowd.proxy(), "12s");
     let proxy = cloud.task(proxy.set("platform.ecs", "poll", "\"1s\""));
     let proxy = proxy.start().await;
     follow(&cloud, &proxy);
@@ -216,7 +215,7 @@ async fn kubernetes_a_sidecars_agent_lives_until_the_drain_is_over() {
         cloud.world().happened("the last session has gone");
     };
     let all = async { tokio::join!(own, agents, sessions) };
-    let (own, agents, ()) = within(60, "the drain", all).await;
+    let (own, agents, ()) = Box::pin(within(60, "the drain", all)).await;
     assert_eq!(agents, 200);
     let own = own.unwrap();
     assert_eq!(own.status.code(), Some(0), "{own:?}");

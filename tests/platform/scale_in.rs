@@ -186,6 +186,6 @@ async fn what_happens_to_another_machine_is_nobodys_business_here() {
     assert!(cloud.calls("sqs.DeleteMessage").is_empty());
     assert!(cloud.calls(COMPLETE).is_empty() && cloud.calls(HEARTBEAT).is_empty());
     cloud.in_queue(crate::scene::QUEUE, |queue| {
-        assert_eq!(queue.messages.len(), 1)
+        assert_eq!(queue.messages.len(), 1);
     });
 }

@@ -65,12 +65,21 @@ pub fn on_aws(cloud: &Cloud, proxy: Builder) -> Builder {
     proxy
 }
 
-/// A lame duck that is brief, but not so brief that there is none.
+/// A drain in this window, with a lame duck that is brief, but not so brief that there is none.
 pub fn brisk(proxy: Builder, window: &str) -> Builder {
+    within_window(proxy, window, "500ms")
+}
+
+/// A drain in this window that waits a little longer for those who still come.
+pub fn patient(proxy: Builder, window: &str) -> Builder {
+    within_window(proxy, window, "2s")
+}
+
+fn within_window(proxy: Builder, window: &str, quiet: &str) -> Builder {
     proxy
         .window(window)
         .drain("lame_duck_min", "\"500ms\"")
-        .drain("lame_duck_quiet", "\"500ms\"")
+        .drain("lame_duck_quiet", &format!("\"{quiet}\""))
 }
 
 /// Notes in the cloud's book when the proxy comes into each phase, as `proxy PHASE`.

@@ -205,6 +205,10 @@ fn values_that_do_not_fit_each_other_are_told_at_the_one_to_change() {
         |keys: &str| format!("[[listener]]\nprotocol = \"tcp\"\nupstream = \"agent\"\n{keys}");
     for (tables, told_as) in [
         (
+            "[platform.aws]\nderegister = true\n".to_owned(),
+            "x.toml:9:14: error: platform.aws.deregister: there is no target group to leave",
+        ),
+        (
             "[drain]\nwindow = \"20s\"\nmargin = \"20s\"\n".to_owned(),
             "x.toml:10:10: error: drain.margin: the margin of 20s leaves nothing of the window of 20s",
         ),

@@ -52,6 +52,11 @@ fn each_danger_has_its_warning() {
              listener",
         ),
         (
+            "[platform.aws]\ndescribe_poll = \"5s\"\n".to_owned(),
+            "x.toml:9:17: warning: platform.aws.describe_poll: 5s is often: these calls are throttled \
+             for the whole account",
+        ),
+        (
             format!("{tcp}[listener.http]\n"),
             "x.toml:13:1: warning: listener[1].http: means nothing on a tcp listener",
         ),

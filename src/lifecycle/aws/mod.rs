@@ -24,6 +24,8 @@ mod queue;
 mod settings;
 mod sign;
 mod state;
+#[cfg(test)]
+mod tests;
 mod triggers;
 mod xml;
 

@@ -88,6 +88,8 @@ impl Book {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::super::events::parse;
     use super::*;
 
@@ -106,14 +108,14 @@ mod tests {
             event("1", "Reboot", "Scheduled"),
             event("2", "Terminate", "Scheduled"),
         );
-        assert_eq!(book.note(std::slice::from_ref(&one)).new, [one.clone()]);
+        assert_eq!(book.note(from_ref(&one)).new, from_ref(&one));
         assert_eq!(
             book.note(&[one.clone(), two.clone()]).new,
-            [two.clone()],
+            from_ref(&two),
             "the first is known"
         );
         // As long as another is left, the machine goes.
-        assert_eq!(book.note(std::slice::from_ref(&two)), News::default());
+        assert_eq!(book.note(from_ref(&two)), News::default());
         assert_eq!(book.note(&[]).withdrawn, Some(two));
         assert_eq!(book.note(&[]), News::default());
     }
@@ -132,8 +134,8 @@ mod tests {
     fn an_acknowledged_event_has_started_for_all_we_know() {
         let book = Book::default();
         let one = event("1", "Reboot", "Scheduled");
-        book.note(std::slice::from_ref(&one));
-        assert_eq!(book.waiting(), [one.clone()]);
+        book.note(from_ref(&one));
+        assert_eq!(book.waiting(), from_ref(&one));
         book.settle(&one, true);
         assert_eq!(book.waiting(), []);
         assert_eq!(book.note(&[]), News::default());

@@ -201,7 +201,7 @@ impl Machine {
                 return None;
             }
         };
-        match desk.send(request, limit).await {
+        match Box::pin(desk.send(request, limit)).await {
             Ok(answer) if answer.status() == StatusCode::OK => Some(answer.into_body()),
             Ok(answer) => {
                 let status = answer.status();

@@ -50,7 +50,7 @@ def main():
     )["TargetGroups"][0]["TargetGroupArn"]
     elb.modify_target_group_attributes(
         TargetGroupArn=target,
-        Attributes=[{"Key": "deregistration_delay.timeout_seconds", "Value": "45"}],
+        Attributes=[{"Key": "deregistration_delay.timeout_seconds", "Value": "8"}],
     )
     scaling.create_auto_scaling_group(
         AutoScalingGroupName="agents",
