@@ -1,5 +1,11 @@
 //! `config/examples`: what an operator copies is right by the word of who reads it.
 
+#![allow(
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test says what it found by panicking and printing"
+)]
+
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -60,7 +60,7 @@ mod tests {
             (2_000, false),
             (1_999, true),
             (1_000, false),
-            (999, true),
+            (998, true),
             (200, true),
             (0, false),
         ] {

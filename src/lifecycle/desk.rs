@@ -181,7 +181,8 @@ impl Desk {
         request: Request<Bytes>,
         limit: Duration,
     ) -> Result<Response<Bytes>, Failed> {
-        call::send(request, self.tls.as_ref(), limit).await
+        // Boxed, as it is large and calls are rare.
+        Box::pin(call::send(request, self.tls.as_ref(), limit)).await
     }
 
     /// Counts a call, and says in the log when such calls stop going well or do so again.

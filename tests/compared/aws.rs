@@ -53,6 +53,10 @@ fn cloud(stack: &Value) -> Answers {
         let mut target = of(resource);
         let front = format!("arn:aws:elasticloadbalancing:e:1:loadbalancer/{kind}/{balancer}/1");
         target["LoadBalancerArns"] = json!([front]);
+        // What a template may leave out, the API says.
+        if target["HealthCheckProtocol"].is_null() {
+            target["HealthCheckProtocol"] = target["Protocol"].clone();
+        }
         let attributes = target["TargetGroupAttributes"].take();
         put(
             format!("DescribeTargetGroups {name}"),

@@ -1,5 +1,10 @@
 //! `lameduck check --platform`: what a platform says is held against a configuration.
 
+#![allow(
+    clippy::print_stderr,
+    reason = "a test says what is left out by printing"
+)]
+
 mod aws;
 mod ecs;
 mod kubernetes;

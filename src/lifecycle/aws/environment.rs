@@ -48,8 +48,10 @@ impl Service {
     }
 }
 
+type LookUp = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 /// Looks variables up. A function, so that tests need not change those of their process.
-pub(super) struct Environment(Box<dyn Fn(&str) -> Option<String> + Send + Sync>);
+pub(super) struct Environment(Box<LookUp>);
 
 impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::autoscaling;
 use super::cloud::Cloud;
+use super::state::State;
 use crate::config::ProtectWhen;
 use crate::lifecycle::desk::{Desk, Load};
 use crate::lifecycle::platform::{Doing, Trigger};
@@ -37,10 +38,7 @@ impl Protection {
             }
             let (group, is_protected, in_service) = {
                 let known = known.borrow();
-                let in_service = known
-                    .state
-                    .as_ref()
-                    .is_some_and(|state| state.is_in_service());
+                let in_service = known.state.as_ref().is_some_and(State::is_in_service);
                 (known.group.clone(), known.is_protected, in_service)
             };
             let phase = desk.phase().borrow().phase;

@@ -25,7 +25,7 @@ impl Element {
         loop {
             match reader.read_event().ok()? {
                 Event::Start(tag) if open.len() < DEEPEST => {
-                    open.push(Element::of(tag.local_name().as_ref()))
+                    open.push(Element::of(tag.local_name().as_ref()));
                 }
                 Event::Start(_) => return None,
                 Event::Empty(tag) => {

@@ -13,7 +13,8 @@ const LEAST_LEFT: Duration = Duration::from_secs(5);
 /// The document.
 #[derive(Debug, Deserialize)]
 struct Document {
-    #[serde(rename = "Events", default)]
+    // Without it nothing is said of events, not even that there are none.
+    #[serde(rename = "Events")]
     events: Vec<Event>,
 }
 
@@ -129,8 +130,8 @@ mod tests {
 
     #[test]
     fn what_is_no_document_is_said_to_be_none() {
-        assert_eq!(parse(b"{\"DocumentIncarnation\":1}").unwrap(), []);
-        for text in ["", "<html>", "[]", "{\"Events\":[{}]}"] {
+        assert_eq!(parse(b"{\"Events\":[]}").unwrap(), []);
+        for text in ["", "<html>", "[]", "{}", "{\"Events\":[{}]}"] {
             let error = parse(text.as_bytes()).unwrap_err();
             assert!(error.starts_with("no document of events"), "{error}");
         }

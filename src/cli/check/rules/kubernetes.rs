@@ -358,7 +358,7 @@ mod tests {
         let rollout = found(&shipped(), |pod, _| pod.min_ready = Some(Duration::ZERO));
         assert_eq!(rollout, ["W minReadySeconds"]);
         let bind = found(&shipped(), |_, config| {
-            config.health.bind = ([127, 0, 0, 1], 9180).into()
+            config.health.bind = ([127, 0, 0, 1], 9180).into();
         });
         assert_eq!(bind, ["E health.bind"]);
         let nameless = found(&shipped(), |pod, _| {

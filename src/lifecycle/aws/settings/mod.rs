@@ -40,7 +40,9 @@ pub(in crate::lifecycle) async fn ask(settings: &config::Aws) -> Result<Machine,
     let mut targets = settings.target_groups.clone();
     let mut group = None;
     if let Some(name) = name {
-        let (found, its_own) = of_group(&api, name).await.map_err(told)?;
+        let (found, its_own) = of_group(&api, name)
+            .await
+            .map_err(|fault| fault.to_string())?;
         let is_new = |arn: &TargetGroup| !targets.iter().any(|known| known.arn() == arn.arn());
         let others: Vec<_> = its_own.into_iter().filter(is_new).collect();
         targets.extend(others);
@@ -52,13 +54,10 @@ pub(in crate::lifecycle) async fn ask(settings: &config::Aws) -> Result<Machine,
             "the instance is in no group and no target group is known; {help}"
         ));
     }
-    let targets = balancers::targets(&api, &targets).await.map_err(told)?;
+    let targets = balancers::targets(&api, &targets)
+        .await
+        .map_err(|fault| fault.to_string())?;
     Ok(Machine { group, targets })
-}
-
-/// A fault, in words for people.
-fn told(fault: Fault) -> String {
-    fault.to_string()
 }
 
 /// The group of the instance that this is; none if it is in none.
@@ -70,7 +69,9 @@ async fn of_instance(api: &Api) -> Result<Option<String>, String> {
     let Some(id) = id else {
         return Ok(None);
     };
-    let member = autoscaling::member(api, &id).await.map_err(told)?;
+    let member = autoscaling::member(api, &id)
+        .await
+        .map_err(|fault| fault.to_string())?;
     Ok(member.map(|member| member.group))
 }
 

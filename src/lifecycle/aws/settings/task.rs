@@ -12,7 +12,7 @@ use crate::lifecycle::aws::environment::Service;
 use crate::lifecycle::call::send;
 use crate::lifecycle::settings::{self, Task};
 
-use super::{balancers, told};
+use super::balancers;
 
 /// Where the container's metadata are, and below it those of its task.
 const METADATA: &str = "ECS_CONTAINER_METADATA_URI_V4";
@@ -54,7 +54,9 @@ pub(in crate::lifecycle) async fn ask() -> Result<(Task, String, Vec<settings::T
     let arns = balanced.into_iter().flatten();
     let arns = arns.filter_map(|one| TargetGroup::of_arn(one["targetGroupArn"].as_str()?));
     let groups: Vec<_> = arns.collect();
-    let targets = balancers::targets(&api, &groups).await.map_err(told)?;
+    let targets = balancers::targets(&api, &groups)
+        .await
+        .map_err(|fault| fault.to_string())?;
     Ok((definition, own, targets))
 }
 

@@ -9,6 +9,7 @@ use crate::lifecycle::aws::balancing::{self, Health};
 use crate::lifecycle::aws::cloud::Cloud;
 use crate::lifecycle::aws::fault::Fault;
 use crate::lifecycle::aws::known::Known;
+use crate::lifecycle::aws::state::State;
 use crate::lifecycle::backoff::{Backoff, jittered};
 use crate::lifecycle::desk::{Desk, Leaving};
 use crate::lifecycle::platform::{Doing, Trigger};
@@ -106,7 +107,7 @@ impl Seen {
 
     fn state(&mut self) {
         let state = self.cloud.known().borrow().state.clone();
-        let leaves = state.as_ref().is_some_and(|state| state.is_leaving());
+        let leaves = state.as_ref().is_some_and(State::is_leaving);
         let is_news = leaves && !self.leaves;
         self.leaves = leaves;
         if let Some(state) = state.filter(|_| is_news) {

@@ -50,12 +50,9 @@ impl Queue {
                 sleep(backoff.next()).await;
                 continue;
             };
-            let messages = match queue::receive(&self.cloud.api, &self.url).await {
-                Ok(messages) => messages,
-                Err(_) => {
-                    sleep(backoff.next()).await;
-                    continue;
-                }
+            let Ok(messages) = queue::receive(&self.cloud.api, &self.url).await else {
+                sleep(backoff.next()).await;
+                continue;
             };
             backoff.reset();
             let mut for_others = false;
