@@ -65,6 +65,7 @@ async fn nlb_a_deregistered_target_stays_ready_and_serves_whoever_still_comes() 
     let (_, (asked, missing)) = tokio::join!(arrive, readiness(&proxy));
 
     println!("asked {asked} times whether it is ready");
+    cloud.has_seen(1, "proxy drained").await;
     assert_eq!(missing, 0, "not ready {missing} times of {asked}");
     cloud.assert_order(&[
         &format!("{OWN} draining"),
@@ -131,7 +132,7 @@ async fn ecs_a_service_deactivates_first_and_its_sigterm_finds_nobody() {
     crowd.left_well().await;
     cloud.empties(ecs::ADDRESS);
     within(20, "the end of the delay", waited).await.unwrap();
-    proxy.phase("drained").await;
+    cloud.has_seen(1, "proxy drained").await;
     cloud.world().happened("SIGTERM");
     let told = proxy.terminate();
     let exit = proxy.exit_within(20).await;
@@ -172,6 +173,7 @@ async fn ecs_a_stopped_task_serves_until_the_balancer_has_noticed() {
     cloud.world().happened("the balancer looks away");
     crowd.left_well().await;
     assert_eq!(proxy.exit_within(30).await.code, Some(0));
+    cloud.has_seen(1, "proxy drained").await;
     cloud.assert_order(&[
         "SIGTERM",
         "proxy lame_duck",

@@ -112,7 +112,7 @@ async fn gcp_a_preempted_machine_is_drained_at_once() {
         .change(|world| world.gcp.preempted = "TRUE".to_owned());
     cloud.world().happened("preempted");
     crowd.left_well().await;
-    proxy.phase("drained").await;
+    cloud.has_seen(1, "proxy drained").await;
     cloud.assert_order(&[
         "preempted",
         "proxy lame_duck",

@@ -10,6 +10,7 @@ use crate::cloud::scaling::Hook;
 use crate::cloud::{Cloud, GROUP, HOOK, OTHER, OWN};
 use crate::harness::agent::websocket::WebSocketAgent;
 use crate::harness::client::websocket::{self, Record};
+use crate::harness::log::Log;
 use crate::harness::manners::Sort;
 use crate::harness::proxy::Builder;
 use crate::harness::wire::End;
@@ -84,18 +85,21 @@ fn within_window(proxy: Builder, window: &str, quiet: &str) -> Builder {
 
 /// Notes in the cloud's book when the proxy comes into each phase, as `proxy PHASE`.
 pub fn follow(cloud: &Cloud, proxy: &Proxy) {
-    for phase in ["lame_duck", "draining", "closing", "drained"] {
-        let (world, log) = (cloud.world().clone(), proxy.log.clone());
-        tokio::spawn(async move {
-            let is = |log: &crate::harness::log::Log| {
-                let mut events = log.events().into_iter();
-                events.find(|e| e.message == "phase" && e.text("phase").as_deref() == Some(phase))
+    let (world, log) = (cloud.world().clone(), proxy.log.clone());
+    tokio::spawn(async move {
+        // One after the other, so that they stand in the book in the order of the log.
+        for number in 0.. {
+            let phase = |log: &Log| {
+                let events = log.events().into_iter();
+                let mut phases = events.filter(|event| event.message == "phase");
+                phases.nth(number)?.text("phase")
             };
-            if log.find(is).await.is_some() {
-                world.happened(format!("proxy {phase}"));
+            match log.find(phase).await {
+                Some(phase) => world.happened(format!("proxy {phase}")),
+                None => return,
             }
-        });
-    }
+        }
+    });
 }
 
 /// When something with this in its answer, or asked with it, was first delivered to the proxy.
