@@ -27,21 +27,20 @@ pub enum Said {
 /// # Errors
 /// Why it did not say, in words for people.
 pub async fn ask(platform: PlatformName, config: &Config) -> Result<Said, String> {
-    let platforms = &config.platforms;
-    match platform {
+    match (platform, &config.platforms) {
         #[cfg(feature = "aws")]
-        PlatformName::Aws if let Some(settings) = &platforms.aws => {
+        (PlatformName::Aws, platforms) if let Some(settings) = &platforms.aws => {
             crate::lifecycle::aws::ask(settings)
                 .await
                 .map(Said::Machine)
         }
         #[cfg(all(feature = "aws", feature = "ecs"))]
-        PlatformName::Ecs => {
+        (PlatformName::Ecs, _) => {
             let (task, own, targets) = crate::lifecycle::aws::ask_of_task().await?;
             Ok(Said::Task { task, own, targets })
         }
         #[cfg(feature = "kubernetes")]
-        PlatformName::Kubernetes if let Some(settings) = &platforms.kubernetes => {
+        (PlatformName::Kubernetes, platforms) if let Some(settings) = &platforms.kubernetes => {
             crate::lifecycle::kubernetes::ask(settings)
                 .await
                 .map(Said::Pod)
