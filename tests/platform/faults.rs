@@ -6,6 +6,7 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use crate::cloud::fault::Fault;
+use crate::cloud::note::Note;
 use crate::cloud::scale_in::{ScaleIn, Tells, notice};
 use crate::cloud::{Cloud, OTHER, OWN};
 use crate::harness::{Proxy, patience};
@@ -59,11 +60,17 @@ impl Scene {
         self.is_completed_once(gone).await;
     }
 
-    /// Nothing is open any more, and the group is told so once.
+    /// Nothing is open any more, and the group is told so once: also when the process ends.
     async fn is_completed_once(&self, gone: JoinHandle<String>) {
         self.cloud.empties(OWN);
         assert_eq!(outcome(gone, 60).await, "CONTINUE");
+        self.proxy.phase("drained").await;
+        self.proxy.terminate();
+        assert_eq!(self.proxy.exit_within(60).await.code, Some(0));
         assert_eq!(self.cloud.good_calls(COMPLETE).len(), 1);
+        let refused = |call: &Note| call.body.contains("ValidationError");
+        let calls = self.cloud.calls(COMPLETE);
+        assert!(!calls.iter().any(refused), "completed twice: {calls:#?}");
     }
 
     /// SIGTERM drains and ends the process within the window, whatever the cloud does.
@@ -155,7 +162,7 @@ async fn credentials_that_run_out_are_fetched_anew() {
     });
     let gone = scene.scale_in(Tells::Never, true);
     scene.ends_with_one_completion(gone).await;
-    let expired = |note: &&crate::cloud::note::Note| note.body.contains("ExpiredToken");
+    let expired = |note: &&Note| note.body.contains("ExpiredToken");
     let notes = scene.cloud.notes();
     assert!(
         notes.iter().any(|note| expired(&note)),
@@ -200,7 +207,10 @@ async fn a_message_that_comes_twice_drains_once_and_completes_once() {
     scene
         .cloud
         .in_queue(QUEUE, |queue| queue.send(&notice(OWN, &token)));
-    scene.ends_with_one_completion(gone).await;
+    scene.crowd.left_well().await;
+    // The test message and both of its own are deleted; the other's waits for the other.
+    scene.cloud.has_seen(3, "sqs.DeleteMessage").await;
+    scene.is_completed_once(gone).await;
     assert_eq!(scene.cloud.calls(COMPLETE).len(), 1);
     let drains = |message: &str| {
         let events = scene.proxy.log.events();
@@ -210,8 +220,6 @@ async fn a_message_that_comes_twice_drains_once_and_completes_once() {
             .count()
     };
     assert_eq!(drains("drain report"), 1);
-    // The test message and both of its own are deleted; the other's waits for the other.
-    scene.cloud.has_seen(3, "sqs.DeleteMessage").await;
     let others = scene.cloud.in_queue(QUEUE, |queue| {
         let bodies = queue.messages.iter().map(|message| message.body.clone());
         bodies.filter(|body| body.contains(OTHER)).count()
