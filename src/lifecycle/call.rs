@@ -60,6 +60,7 @@ pub(super) async fn send(
     tls: Option<&Tls>,
     limit: Duration,
 ) -> Result<Response<Bytes>, Failed> {
+    // Boxed, as it is large and calls are rare.
     let answered = timeout(limit, Box::pin(answer(request, tls))).await;
     answered.unwrap_or(Err(Failed::Timeout(limit)))
 }

@@ -181,8 +181,7 @@ impl Desk {
         request: Request<Bytes>,
         limit: Duration,
     ) -> Result<Response<Bytes>, Failed> {
-        // Boxed, as it is large and calls are rare.
-        Box::pin(call::send(request, self.tls.as_ref(), limit)).await
+        call::send(request, self.tls.as_ref(), limit).await
     }
 
     /// Counts a call, and says in the log when such calls stop going well or do so again.
