@@ -2,8 +2,12 @@
 
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::harness::{Asked, PATIENCE, Proxy, QUICK, SLOW, fake};
+
+/// What the service takes to answer an acknowledgement: several times `poll`.
+const SLOW_ANSWER: Duration = Duration::from_millis(200);
 
 /// The metadata service of a machine called `vm_1`.
 struct Service {
@@ -35,6 +39,8 @@ fn service(more: &str) -> Service {
             }
             ("POST", "/metadata/scheduledevents?api-version=2020-07-01") => {
                 let _ = tell.send(asked.body.clone());
+                // Several looks at the events fall into the time that an answer takes.
+                std::thread::sleep(SLOW_ANSWER);
                 plain(200, String::new())
             }
             _ => plain(404, String::new()),

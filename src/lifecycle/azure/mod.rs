@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
+use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 use crate::config::PlatformName;
@@ -37,6 +38,7 @@ pub(super) fn platform(settings: &Azure, desks: &Desks) -> Platform {
     let machine = Machine {
         settings: settings.clone(),
         book: Book::default(),
+        acknowledging: Arc::default(),
     };
     Platform {
         desk: Desk::new(PlatformName::Azure, desks, None),
@@ -50,6 +52,9 @@ pub(super) fn platform(settings: &Azure, desks: &Desks) -> Platform {
 struct Machine {
     settings: Azure,
     book: Book,
+    /// Held while the platform is told: the end of the drain and a look at the events come together,
+    /// and each would find the same event waiting.
+    acknowledging: Arc<Mutex<()>>,
 }
 
 impl Trigger for Machine {
@@ -156,6 +161,7 @@ impl Machine {
         if !self.settings.acknowledge {
             return;
         }
+        let _alone = self.acknowledging.lock().await;
         for event in self.book.waiting() {
             if !event.is_for_one() {
                 tracing::info!(
