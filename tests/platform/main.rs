@@ -24,6 +24,7 @@ mod harness;
 mod cloud;
 mod scene;
 
+mod clock;
 mod cloud_keeps_its_word;
 mod faults;
 mod moto;

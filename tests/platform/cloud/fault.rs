@@ -19,6 +19,8 @@ pub enum Fault {
     Throttled,
     /// The credentials have run out.
     Expired,
+    /// The call was signed at another time.
+    Skewed,
     /// The answer takes this long.
     Slow(Duration),
     /// The answer is cut off inside.
@@ -43,6 +45,13 @@ pub(super) fn answer(service: &str, fault: Fault) -> Answer {
         ("sqs", Fault::Throttled) => Answer::json_error(400, "com.amazonaws.sqs#RequestThrottled"),
         ("sqs", Fault::Expired) => {
             Answer::json_error(403, "com.amazon.coral.service#ExpiredTokenException")
+        }
+        ("sqs", Fault::Skewed) => {
+            Answer::json_error(400, "com.amazon.coral.service#InvalidSignatureException")
+        }
+        (_, Fault::Skewed) => {
+            let said = "Signature expired: it is now earlier than it should be";
+            xml::error(403, "SignatureDoesNotMatch", said)
         }
         ("autoscaling" | "elasticloadbalancing" | "sts", Fault::Throttled) => {
             xml::error(400, "Throttling", "Rate exceeded")
