@@ -13,7 +13,7 @@ use lameduck::http::gate::Gate;
 use lameduck::relay::boundary::{Boundary, Sender};
 use lameduck::session::metrics::Durations;
 use lameduck::session::{
-    Direction, Holds, Kind, Ledger, Ledgers, ListenerIndex, Outcome, PhaseView,
+    Direction, Holds, Kind, Ledger, Ledgers, ListenerIndex, Outcome, PhaseView, Roster,
 };
 use tokio::sync::watch;
 
@@ -87,7 +87,7 @@ fn scrape(bencher: Bencher<'_, '_>, listeners: u16) {
     let names = (0..listeners).map(|at| ListenerName(format!("listener-{at}").into()));
     let (_phase, view) = watch::channel(PhaseView::starting());
     let exposition = Exposition {
-        listeners: names.collect(),
+        roster: Roster::new(names),
         ledgers: Ledgers::new(ledgers),
         phase: view,
         holds: Holds::new(),

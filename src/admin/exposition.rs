@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::board::{Board, Platform};
-use crate::config::{ListenerName, PlatformName};
+use crate::config::PlatformName;
 use crate::session::metrics::{self as names, Family};
 use crate::session::{
-    Direction, Holds, Kind, Ledgers, ListenerTotals, Outcome, Phase, PhaseView, Refusal,
+    Direction, Holds, Kind, Ledgers, ListenerTotals, Outcome, Phase, PhaseView, Refusal, Roster,
 };
 
 /// The process's recorder, installed by the first call. A recorder of another library that was
@@ -62,8 +62,8 @@ const IDENTIFYING: &[&str] = &[
 /// Makes the text.
 #[derive(Clone, Debug)]
 pub struct Exposition {
-    /// The listeners' names, by index.
-    pub listeners: Arc<[ListenerName]>,
+    /// The listeners.
+    pub roster: Roster,
     /// The counts.
     pub ledgers: Ledgers,
     /// The phase.
@@ -112,11 +112,11 @@ impl Exposition {
     }
 
     fn sessions(&self, out: &mut Text) {
-        let totals = self.ledgers.totals();
+        let (totals, listeners) = (self.ledgers.totals(), self.roster.all());
         let each = |out: &mut Text, family, f: &dyn Fn(&mut Text, &str, &ListenerTotals)| {
             out.family(family);
-            for (name, totals) in self.listeners.iter().zip(&totals.0) {
-                f(out, &name.0, totals);
+            for (index, name) in &listeners {
+                f(out, &name.0, &totals.0[usize::from(index.0)]);
             }
         };
         each(out, names::SESSIONS_OPEN, &|out, listener, totals| {

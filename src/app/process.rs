@@ -21,7 +21,7 @@ use crate::lifecycle::{Desks, Platforms, Signals, hooks};
 use crate::net::{Descriptors, Endpoints, Inherited, TcpBound};
 use crate::session::metrics::Durations;
 use crate::session::{
-    Holds, Ledger, Ledgers, ListenerIndex, Order, PhaseView, Whom, WorkerIndex, Workers,
+    Holds, Ledger, Ledgers, ListenerIndex, Order, PhaseView, Roster, Whom, WorkerIndex, Workers,
 };
 
 use super::error::Error;
@@ -177,7 +177,12 @@ impl App {
         let holds = Holds::new();
         let windows = Windows::new(config.drain.window);
         let board = Board::default();
-        let ledgers = ledgers(&config);
+        let names = config
+            .listeners
+            .iter()
+            .map(|listener| listener.name.clone());
+        let roster = Roster::new(names);
+        let ledgers = ledgers(&config, &roster);
         let endpoints = endpoints(&config);
         let peers = peers::endpoints(&config);
 
@@ -188,7 +193,7 @@ impl App {
             rule: config.drain.readiness,
         };
         let exposition = Exposition {
-            listeners: config.listeners.iter().map(|l| l.name.clone()).collect(),
+            roster: roster.clone(),
             ledgers: ledgers.clone(),
             phase: view.clone(),
             holds: holds.clone(),
@@ -225,7 +230,7 @@ impl App {
                 asks: control.clone(),
                 reports: reported,
                 phase: view.clone(),
-                listeners: Arc::clone(&exposition.listeners),
+                roster: roster.clone(),
                 ledgers: ledgers.clone(),
                 workers: workers.clone(),
                 holds: holds.clone(),
@@ -284,7 +289,7 @@ impl App {
         let drain = Drain::new(drain::Parts {
             settings: config.drain.clone(),
             windows,
-            listeners: Arc::clone(&exposition.listeners),
+            roster,
             ahead: longest_announcement(&config),
             ledgers,
             workers: workers.clone(),
@@ -369,9 +374,9 @@ fn longest_announcement(config: &Config) -> Duration {
     ahead.max().unwrap_or_default()
 }
 
-fn ledgers(config: &Config) -> Ledgers {
+fn ledgers(config: &Config, roster: &Roster) -> Ledgers {
     let durations = Durations::register();
-    let ledger = |_| Arc::new(Ledger::new(config.listeners.len(), durations.clone()));
+    let ledger = |_| Arc::new(Ledger::new(roster.capacity(), durations.clone()));
     Ledgers::new((0..config.workers.get()).map(ledger).collect())
 }
 

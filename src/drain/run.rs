@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::config::{self, ListenerName};
+use crate::config;
 use crate::session::{
-    DrainView, Holds, Ledgers, Part, PartView, Phase, PhaseView, Refusal, Workers,
+    DrainView, Holds, Ledgers, Part, PartView, Phase, PhaseView, Refusal, Roster, Workers,
 };
 
 use super::control::{Answer, Refused, Reply, Request, Trigger, Wish, Wishes};
@@ -25,8 +25,8 @@ pub struct Parts {
     pub settings: config::Drain,
     /// How long there is.
     pub windows: Windows,
-    /// The listeners' names, by index.
-    pub listeners: Arc<[ListenerName]>,
+    /// The listeners.
+    pub roster: Roster,
     /// The longest that a session hears of its Close before it comes.
     pub ahead: Duration,
     /// The counts.
@@ -51,7 +51,7 @@ pub struct Parts {
 pub struct Drain {
     pub(super) settings: config::Drain,
     pub(super) windows: Windows,
-    listeners: Arc<[ListenerName]>,
+    roster: Roster,
     pub(super) ahead: Duration,
     pub(super) ledgers: Ledgers,
     pub(super) workers: Workers,
@@ -78,7 +78,7 @@ impl Drain {
         Drain {
             settings: parts.settings,
             windows: parts.windows,
-            listeners: parts.listeners,
+            roster: parts.roster,
             ahead: parts.ahead,
             ledgers: parts.ledgers,
             workers: parts.workers,
@@ -241,7 +241,7 @@ impl Drain {
 
     /// What a part is called in the log and the report.
     pub(super) fn name(&self, part: Part) -> String {
-        part.name(&self.listeners)
+        part.name(&self.roster)
     }
 }
 

@@ -14,7 +14,8 @@ use crate::config::{self, ExitWhenDrained, LateArrivals, ListenerName, Readiness
 use crate::session::metrics::Durations;
 use crate::session::{
     Counted, CutSession, Deadline, Facts, Gone, Holding, Holds, Home, Kind, Ledger, Ledgers,
-    ListenerIndex, Order, Outcome, Page, Part, Phase, PhaseView, SessionId, WorkerIndex, Workers,
+    ListenerIndex, Order, Outcome, Page, Part, Phase, PhaseView, Roster, SessionId, WorkerIndex,
+    Workers,
 };
 
 const fn secs(seconds: u64) -> Duration {
@@ -62,7 +63,7 @@ impl World {
         let drain = Drain::new(Parts {
             settings: settings(),
             windows: Windows::new(settings().window),
-            listeners: ["chat", "raw"].map(|name| ListenerName(name.into())).into(),
+            roster: Roster::new(["chat", "raw"].map(|name| ListenerName(name.into()))),
             ahead: Duration::ZERO,
             ledgers: Ledgers::new(vec![Arc::clone(&ledger)]),
             workers: Workers::new(vec![inbox]),

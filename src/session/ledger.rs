@@ -4,8 +4,9 @@
 //! locks a cache line that another worker holds. `open` is no cell of its own: a reader takes the
 //! ends first and the openings after, so that `opened = open + ended` holds at every scrape.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::time::Instant;
 
@@ -212,6 +213,24 @@ impl ListenerTotals {
         self.opened[kind.index()].wrapping_sub(ended)
     }
 
+    fn subtract(&mut self, other: &ListenerTotals) {
+        let take = |now: &mut u64, before: u64| *now = now.wrapping_sub(before);
+        for (mine, theirs) in self.ended.iter_mut().zip(&other.ended) {
+            mine.iter_mut().zip(theirs).for_each(|(a, b)| take(a, *b));
+        }
+        let pairs = [
+            (&mut self.opened[..], &other.opened[..]),
+            (&mut self.refused[..], &other.refused[..]),
+            (&mut self.bytes[..], &other.bytes[..]),
+            (&mut self.undelivered[..], &other.undelivered[..]),
+        ];
+        for (mine, theirs) in pairs {
+            mine.iter_mut().zip(theirs).for_each(|(a, b)| take(a, *b));
+        }
+        take(&mut self.accepted, other.accepted);
+        take(&mut self.disconnected, other.disconnected);
+    }
+
     fn add(&mut self, cells: &Cells) {
         for kind in 0..Kind::COUNT {
             for outcome in 0..Outcome::COUNT {
@@ -292,29 +311,52 @@ impl Totals {
 
 /// The ledgers of all workers.
 #[derive(Clone, Debug)]
-pub struct Ledgers(Arc<[Arc<Ledger>]>);
+pub struct Ledgers {
+    ledgers: Arc<[Arc<Ledger>]>,
+    /// What others counted in the same place before, by listener.
+    before: Arc<RwLock<BTreeMap<ListenerIndex, ListenerTotals>>>,
+}
 
 impl Ledgers {
     /// Puts the workers' ledgers together; all have the same listeners.
     pub fn new(ledgers: Vec<Arc<Ledger>>) -> Ledgers {
-        Ledgers(ledgers.into())
+        Ledgers {
+            ledgers: ledgers.into(),
+            before: Arc::default(),
+        }
     }
 
     /// One worker's ledger.
     pub fn of(&self, worker: super::WorkerIndex) -> &Arc<Ledger> {
-        &self.0[usize::from(worker.0)]
+        &self.ledgers[usize::from(worker.0)]
     }
 
     /// All of them, by worker.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Ledger>> {
-        self.0.iter()
+        self.ledgers.iter()
     }
 
     /// The sum over the workers. Costs the same however many sessions are open.
     pub fn totals(&self) -> Totals {
-        let listeners = self.0.first().map_or(0, |l| l.cells.len());
+        let mut totals = self.ever();
+        let before = self.before.read().unwrap_or_else(PoisonError::into_inner);
+        for (listener, before) in before.iter() {
+            totals.0[usize::from(listener.0)].subtract(before);
+        }
+        totals
+    }
+
+    /// Lets a listener's place begin anew; nothing is open there.
+    pub fn forget(&self, listener: ListenerIndex) {
+        let ever = self.ever();
+        let mut before = self.before.write().unwrap_or_else(PoisonError::into_inner);
+        before.insert(listener, ever.0[usize::from(listener.0)].clone());
+    }
+
+    fn ever(&self) -> Totals {
+        let listeners = self.ledgers.first().map_or(0, |l| l.cells.len());
         let mut totals = Totals(vec![ListenerTotals::default(); listeners]);
-        for ledger in self.0.iter() {
+        for ledger in self.ledgers.iter() {
             for (total, cells) in totals.0.iter_mut().zip(&ledger.cells) {
                 total.add(cells);
             }
@@ -351,6 +393,23 @@ mod tests {
         let totals = ledgers.totals();
         assert_eq!(totals.ended(Kind::Http, Outcome::Closed), 1);
         assert_eq!(totals.ended(Kind::Http, Outcome::Failed), 0);
+    }
+
+    #[test]
+    fn a_place_begins_anew_when_it_is_forgotten() {
+        let ledger = ledger();
+        let ledgers = Ledgers::new(vec![Arc::clone(&ledger)]);
+        let here = ListenerIndex(0);
+        drop(ledger.open(here, Kind::Tcp));
+        drop(ledger.connected(here));
+        ledger.refused(here, Refusal::Overload);
+        ledger.bytes(here, Direction::ToClient, 7);
+        ledger.undelivered(here, Direction::ToUpstream, 7);
+        ledgers.forget(here);
+        assert_eq!(ledgers.totals().0[0], ListenerTotals::default());
+        let session = ledger.open(here, Kind::Tcp);
+        assert_eq!((ledgers.totals().open(), ledgers.totals().opened()), (1, 1));
+        session.end(Outcome::Closed);
     }
 
     #[test]

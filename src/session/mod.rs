@@ -11,6 +11,7 @@ mod ledger;
 pub mod metrics;
 mod orders;
 mod phase;
+mod roster;
 
 pub use facts::{Client, Facts, Holding};
 pub use holds::{Hold, HoldId, HoldRefused, Holds, LONGEST_HOLD, SHORTEST_HOLD, UnknownHold};
@@ -19,3 +20,4 @@ pub use kind::{Direction, Kind, Outcome, Refusal};
 pub use ledger::{Connected, Counted, Ledger, Ledgers, ListenerTotals, Totals};
 pub use orders::{CutSession, Gone, Order, Page, Terms, Whom, Workers};
 pub use phase::{Deadline, DrainView, Part, PartView, Phase, PhaseView};
+pub use roster::Roster;

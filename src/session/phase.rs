@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::ListenerIndex;
-use crate::config::ListenerName;
+use super::{ListenerIndex, Roster};
 
 /// The way from serving to gone (DESIGN.md, "The drain").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -118,11 +117,9 @@ pub enum Part {
 
 impl Part {
     /// What it is called in the log, the report and the status.
-    pub fn name(self, listeners: &[ListenerName]) -> String {
+    pub fn name(self, roster: &Roster) -> String {
         match self {
-            Part::Listener(ListenerIndex(index)) => {
-                format!("listener {}", listeners[usize::from(index)])
-            }
+            Part::Listener(listener) => format!("listener {}", roster.name(listener)),
             // Rounded, since a share such as 0.07 is no exact number of hundredths.
             Part::Share(share) => format!("share {}%", (share * 10_000.0).round() / 100.0),
         }

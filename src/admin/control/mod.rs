@@ -26,9 +26,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, ListenerName};
+use crate::config;
 use crate::drain::{self, Report, Windows};
-use crate::session::{Holds, Ledgers, PhaseView, Workers};
+use crate::session::{Holds, Ledgers, PhaseView, Roster, Workers};
 
 use super::board::Board;
 use super::server::Answers;
@@ -57,8 +57,8 @@ pub struct Control {
     pub reports: watch::Receiver<Option<Arc<Report>>>,
     /// The phase.
     pub phase: watch::Receiver<PhaseView>,
-    /// The listeners' names, by index.
-    pub listeners: Arc<[ListenerName]>,
+    /// The listeners.
+    pub roster: Roster,
     /// The counts.
     pub ledgers: Ledgers,
     /// The ways to the workers.

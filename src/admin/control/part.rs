@@ -1,19 +1,16 @@
 //! Which part of the process a call means: a listener, or a share of the sessions.
 
-use crate::config::{ListenerName, Wrong, flag};
-use crate::session::{ListenerIndex, Part};
+use crate::config::{Wrong, flag};
+use crate::session::{Part, Roster};
 
 use super::body::Fields;
 use super::problem::Problem;
 
 /// The part that the fields of a body name; none for everything.
-pub(super) fn in_fields(
-    fields: &mut Fields,
-    listeners: &[ListenerName],
-) -> Result<Option<Part>, Problem> {
+pub(super) fn in_fields(fields: &mut Fields, roster: &Roster) -> Result<Option<Part>, Problem> {
     match (fields.text("listener")?, fields.text("share")?) {
         (None, None) => Ok(None),
-        (Some(name), None) => listener(&name, listeners).map(Some),
+        (Some(name), None) => listener(&name, roster).map(Some),
         (None, Some(share)) => match flag::share(&share) {
             Ok(share) => Ok(Some(Part::Share(share))),
             Err(Wrong { what, help }) => {
@@ -30,15 +27,12 @@ pub(super) fn in_fields(
 
 /// The part that a query names: `listener=NAME`, or `share` without a value, since there is no more
 /// than one drain of a share, however large.
-pub(super) fn in_query(
-    query: Option<&str>,
-    listeners: &[ListenerName],
-) -> Result<Option<Part>, Problem> {
+pub(super) fn in_query(query: Option<&str>, roster: &Roster) -> Result<Option<Part>, Problem> {
     match query.filter(|query| !query.is_empty()) {
         None => Ok(None),
         Some("share") => Ok(Some(Part::Share(1.0))),
         Some(query) => match query.strip_prefix("listener=") {
-            Some(name) => listener(name, listeners).map(Some),
+            Some(name) => listener(name, roster).map(Some),
             None => {
                 let detail = format!(
                     "{query:?} is not known here (help: there are listener=NAME and share)"
@@ -49,13 +43,15 @@ pub(super) fn in_query(
     }
 }
 
-fn listener(name: &str, listeners: &[ListenerName]) -> Result<Part, Problem> {
-    let mut indices = (0..).map(ListenerIndex).zip(listeners);
-    match indices.find(|(_, listener)| *listener.0 == *name) {
-        Some((index, _)) => Ok(Part::Listener(index)),
+fn listener(name: &str, roster: &Roster) -> Result<Part, Problem> {
+    match roster.find(name) {
+        Some(index) => Ok(Part::Listener(index)),
         None => {
-            let names: Vec<_> = listeners.iter().map(|name| &*name.0).collect();
-            let names = names.join(", ");
+            let names = roster
+                .serving()
+                .into_iter()
+                .map(|(_, name)| name.to_string());
+            let names = names.collect::<Vec<_>>().join(", ");
             let detail =
                 format!("listener: there is no listener {name:?} (help: there are {names})");
             Err(Problem::bad_request(detail).at("listener"))
@@ -68,11 +64,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::config::ListenerName;
+    use crate::session::ListenerIndex;
 
     #[test]
     fn a_query_names_a_listener_or_the_share() {
-        let listeners = ["chat", "raw"].map(|name| ListenerName(Arc::from(name)));
-        let part = |query| in_query(query, &listeners).ok();
+        let roster = Roster::new(["chat", "raw"].map(|name| ListenerName(Arc::from(name))));
+        let part = |query| in_query(query, &roster).ok();
         assert_eq!(part(None), Some(None));
         assert_eq!(part(Some("")), Some(None));
         assert_eq!(

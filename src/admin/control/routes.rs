@@ -113,7 +113,7 @@ impl Control {
     async fn start_drain(&self, mut fields: Fields) -> Result<Response<Body>, Problem> {
         let window = fields.duration("window")?;
         let reason = fields.text("reason")?;
-        let part = part::in_fields(&mut fields, &self.listeners)?;
+        let part = part::in_fields(&mut fields, &self.roster)?;
         fields.done("window, reason, listener and share")?;
         let wish = Wish {
             trigger: Trigger::Api,
@@ -130,7 +130,7 @@ impl Control {
     }
 
     async fn cancel_drain(&self, query: Option<&str>) -> Result<Response<Body>, Problem> {
-        let part = part::in_query(query, &self.listeners)?;
+        let part = part::in_query(query, &self.roster)?;
         match self.asks.cancel(part).await {
             Ok(_) => Ok(body::json(StatusCode::OK, &self.status())),
             Err(refused) => Err(problem(refused)),

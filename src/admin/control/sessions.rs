@@ -274,11 +274,10 @@ impl Control {
         let Holding::Session(kind) = facts.holding else {
             return None;
         };
-        let listener = self.listeners.get(usize::from(facts.listener.0));
         Some(SessionView {
             id: facts.id.to_string(),
             kind: kind.label().to_owned(),
-            listener: listener.map(ToString::to_string).unwrap_or_default(),
+            listener: self.roster.name(facts.listener),
             client: facts.client.to_string(),
             key: facts.key.as_deref().map(str::to_owned),
             age: seconds(facts.age),

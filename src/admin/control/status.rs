@@ -125,8 +125,9 @@ impl Control {
             .then(|| self.reports.borrow().clone())
             .flatten()
             .map(|report| report::exit_code(&report, &self.drain));
-        let listeners = self.listeners.iter().zip(&totals.0);
-        let sessions = listeners.map(|(name, totals)| {
+        let listeners = self.roster.all().into_iter();
+        let sessions = listeners.map(|(index, name)| {
+            let totals = &totals.0[usize::from(index.0)];
             let kinds = Kind::ALL.iter();
             let open = kinds.map(|kind| (kind.label().to_owned(), totals.open(*kind)));
             (name.to_string(), open.collect())
@@ -150,7 +151,7 @@ impl Control {
             (name.to_string(), status)
         });
         let parts = view.parts.iter().map(|view| PartStatus {
-            part: view.part.name(&self.listeners),
+            part: view.part.name(&self.roster),
             phase: view.phase.label().to_owned(),
             since: unix(view.since),
             trigger: view.drain.trigger.to_owned(),

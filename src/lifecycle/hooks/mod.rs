@@ -10,7 +10,6 @@ mod lease;
 mod on_close;
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -110,9 +109,9 @@ impl Hooks {
         let calls = Tasks::new();
         let limit = self.settings.timeout;
         if let (Some(url), Some(asked)) = (self.settings.on_close.clone(), self.asked.take()) {
-            let names = Arc::clone(&control.listeners);
+            let roster = control.roster.clone();
             let post = move |url, body| async move { call::post(&url, body, limit).await };
-            calls.spawn(on_close::run(asked, names, url, post));
+            calls.spawn(on_close::run(asked, roster, url, post));
         }
         let mut window_ends = None;
         while let Some(Begun { view, lease }) = self.begun.recv().await {

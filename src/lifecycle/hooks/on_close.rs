@@ -3,14 +3,13 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::config::{HookUrl, ListenerName};
-use crate::session::{Facts, Holding};
+use crate::config::HookUrl;
+use crate::session::{Facts, Holding, Roster};
 
 use super::call::Failed;
 
@@ -28,21 +27,20 @@ struct Notice<'a> {
 #[derive(Serialize)]
 struct Asked<'a> {
     id: String,
-    listener: &'a str,
+    listener: String,
     kind: &'static str,
     client: String,
     key: Option<&'a str>,
 }
 
-fn body(facts: &[Facts], names: &[ListenerName]) -> Bytes {
+fn body(facts: &[Facts], roster: &Roster) -> Bytes {
     let sessions = facts.iter().filter_map(|facts| {
         let Holding::Session(kind) = facts.holding else {
             return None;
         };
-        let name = names.get(usize::from(facts.listener.0));
         Some(Asked {
             id: facts.id.to_string(),
-            listener: name.map(|name| &*name.0).unwrap_or_default(),
+            listener: roster.name(facts.listener),
             kind: kind.label(),
             client: facts.client.to_string(),
             key: facts.key.as_deref(),
@@ -79,7 +77,7 @@ impl Waiting {
 /// Calls with those that are asked to go, until the drain has gone and all have been told.
 pub(super) async fn run<P>(
     mut asked: mpsc::UnboundedReceiver<Vec<Facts>>,
-    names: Arc<[ListenerName]>,
+    roster: Roster,
     url: HookUrl,
     post: impl Fn(HookUrl, Bytes) -> P,
 ) where
@@ -100,7 +98,7 @@ pub(super) async fn run<P>(
         if dropped > 0 {
             tracing::warn!(hook = "on_close", %url, dropped, "hook is too slow to hear of all sessions");
         }
-        let mut call = pin!(post(url.clone(), body(&facts, &names)));
+        let mut call = pin!(post(url.clone(), body(&facts, &roster)));
         let answer = loop {
             tokio::select! {
                 answer = &mut call => break answer,
@@ -126,7 +124,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::config::Endpoint;
+    use crate::config::{Endpoint, ListenerName};
     use crate::session::{Home, Kind, ListenerIndex, SessionId, WorkerIndex};
 
     fn session(slot: usize) -> Facts {
@@ -144,8 +142,8 @@ mod tests {
         }
     }
 
-    fn names() -> Arc<[ListenerName]> {
-        [ListenerName("chat".into())].into()
+    fn roster() -> Roster {
+        Roster::new([ListenerName("chat".into())])
     }
 
     fn url() -> HookUrl {
@@ -158,7 +156,7 @@ mod tests {
     #[test]
     fn a_notice_names_sessions_and_their_clients() {
         let id = session(0).id.to_string();
-        let notice: Value = serde_json::from_slice(&body(&[session(0)], &names())).unwrap();
+        let notice: Value = serde_json::from_slice(&body(&[session(0)], &roster())).unwrap();
         let expected = serde_json::json!({"sessions": [{
             "id": id, "listener": "chat", "kind": "websocket",
             "client": "127.0.0.1:7", "key": "anna",
@@ -198,7 +196,7 @@ mod tests {
             }
             drop(tell);
         };
-        tokio::join!(run(asked, names(), url(), post), drain);
+        tokio::join!(run(asked, roster(), url(), post), drain);
         calls.take()
     }
 
