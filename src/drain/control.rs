@@ -14,6 +14,8 @@ pub enum Trigger {
     Signal,
     /// The admin API: the process stays, drained.
     Api,
+    /// A reload that names a listener no more: likewise.
+    Reload,
     /// A platform's notice: likewise.
     Platform(PlatformName),
 }
@@ -24,6 +26,7 @@ impl Trigger {
         match self {
             Trigger::Signal => "signal",
             Trigger::Api => "api",
+            Trigger::Reload => "reload",
             Trigger::Platform(name) => name.label(),
         }
     }

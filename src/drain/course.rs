@@ -77,7 +77,9 @@ impl Course {
     fn whom(&self) -> Whom {
         match (self.request.part, &self.chosen) {
             (None, _) => Whom::All,
-            (Some(Part::Listener(listener)), _) => Whom::Listener(listener),
+            (Some(Part::Listener(listener) | Part::Removed(listener)), _) => {
+                Whom::Listener(listener)
+            }
             (Some(Part::Share(_)), chosen) => Whom::These(chosen.clone().unwrap_or_default()),
         }
     }

@@ -8,6 +8,7 @@ mod control;
 mod course;
 mod machine;
 mod report;
+mod retire;
 mod run;
 mod schedule;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod witness;
 pub use control::{Answer, Control, Refused, Request, Trigger, Wishes, channel};
 pub use machine::{Event, next};
 pub use report::{Going, KindReport, PhaseReport, Report, Sign};
+pub use retire::Retirements;
 pub use run::{Drain, Ended, Parts};
 pub use windows::{Length, Windows};
 pub use witness::{Entered, Heard, Witness};

@@ -220,10 +220,13 @@ impl Drain {
                     phase,
                     since,
                     drain,
-                    // Who serves again serves as a whole.
-                    parts: match phase {
-                        Phase::Serving => Vec::new(),
-                        _ => std::mem::take(&mut view.parts),
+                    parts: {
+                        let mut parts = std::mem::take(&mut view.parts);
+                        // Who serves again serves as a whole, but for what is there no more.
+                        parts.retain(|view| {
+                            phase != Phase::Serving || matches!(view.part, Part::Removed(_))
+                        });
+                        parts
                     },
                 }
             }

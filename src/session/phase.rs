@@ -111,15 +111,23 @@ pub struct PhaseView {
 pub enum Part {
     /// A listener, with all its sessions.
     Listener(ListenerIndex),
+    /// A listener that the configuration names no more, with all its sessions.
+    Removed(ListenerIndex),
     /// So many of the open sessions, from 0.0 to 1.0. Nothing is refused meanwhile.
     Share(f64),
 }
 
 impl Part {
+    /// Whether everything on this listener goes.
+    pub fn is_all_of(self, listener: ListenerIndex) -> bool {
+        self == Part::Listener(listener) || self == Part::Removed(listener)
+    }
+
     /// What it is called in the log, the report and the status.
     pub fn name(self, roster: &Roster) -> String {
         match self {
             Part::Listener(listener) => format!("listener {}", roster.name(listener)),
+            Part::Removed(listener) => format!("removed listener {}", roster.name(listener)),
             // Rounded, since a share such as 0.07 is no exact number of hundredths.
             Part::Share(share) => format!("share {}%", (share * 10_000.0).round() / 100.0),
         }
@@ -176,8 +184,9 @@ impl PhaseView {
         let own = self
             .parts
             .iter()
-            .find(|part| part.part == Part::Listener(listener));
-        own.map_or(self.phase, |part| part.phase.max(self.phase))
+            .filter(|view| view.part.is_all_of(listener))
+            .map(|view| view.phase);
+        own.fold(self.phase, Phase::max)
     }
 }
 
