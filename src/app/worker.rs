@@ -290,7 +290,7 @@ impl Way {
             Ok(upstream) if self.peer.is_some() && peers::passes_back(&upstream, client_addr) => {
                 None
             }
-            Ok(upstream) => Some(upstream.into_std()),
+            Ok(upstream) => Some(upstream.into_raw()),
             Err(e) => {
                 tracing::debug!(client.addr = %client_addr, error = %e, "no agent");
                 None

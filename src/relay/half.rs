@@ -2,31 +2,30 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use mio::net::TcpStream;
+use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use socket2::SockRef;
+use socket2::Socket;
 
-/// One side of a session.
+/// One side of a session. What is called here is the same for TCP and for unix sockets.
 #[derive(Debug)]
 pub(super) struct Half {
-    socket: TcpStream,
+    socket: Socket,
 }
 
 impl Half {
     /// Takes over a connected, non-blocking socket.
-    pub(super) fn new(socket: std::net::TcpStream) -> Half {
-        Half {
-            socket: TcpStream::from_std(socket),
-        }
+    pub(super) fn new(socket: impl Into<Socket>) -> Half {
+        let socket = socket.into();
+        Half { socket }
     }
 
     /// Has readiness of either direction reported under `token`, once per edge.
-    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+    pub(super) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
-        registry.register(&mut self.socket, token, interest)
+        registry.register(&mut SourceFd(&self.socket.as_raw_fd()), token, interest)
     }
 
     /// Reads what there is; zero is the end of the stream.
@@ -56,9 +55,9 @@ impl Half {
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 
-    /// Makes the close of this socket a reset.
+    /// Makes the close of this socket a reset. A unix socket knows none: its peer sees an end.
     pub(super) fn abort(&self) {
-        let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+        let _ = self.socket.set_linger(Some(Duration::ZERO));
     }
 }
 
