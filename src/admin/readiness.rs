@@ -15,11 +15,11 @@ pub struct Readiness {
     /// The phase.
     pub phase: watch::Receiver<PhaseView>,
     /// The agents.
-    pub endpoints: Arc<[Arc<Endpoints>]>,
+    pub endpoints: watch::Receiver<Arc<[Arc<Endpoints>]>>,
     /// The counts.
     pub ledgers: Ledgers,
-    /// `drain.readiness`.
-    pub rule: config::Readiness,
+    /// `[drain]`, as it is now.
+    pub drain: watch::Receiver<Arc<config::Drain>>,
 }
 
 /// The body of an answer to `/readyz`.
@@ -57,15 +57,13 @@ impl Readiness {
     }
 
     fn judge(&self, phase: Phase, looks_away: bool) -> (bool, String) {
-        let fails = match self.rule {
+        let fails = match self.drain.borrow().readiness {
             config::Readiness::Fail => true,
             config::Readiness::Keep => false,
             config::Readiness::Auto => !looks_away,
         };
-        let lost = self
-            .endpoints
-            .iter()
-            .find(|endpoints| !endpoints.any_healthy());
+        let endpoints = Arc::clone(&self.endpoints.borrow());
+        let lost = endpoints.iter().find(|endpoints| !endpoints.any_healthy());
         match phase {
             Phase::Starting => (false, "starting".to_owned()),
             Phase::Drained => (false, "drained".to_owned()),

@@ -1,9 +1,10 @@
 //! The accept loop of a listener: one socket, one queue, the connections handed to the worker that
 //! holds the fewest.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use crate::config::{LateArrivals, Protocol};
@@ -11,6 +12,7 @@ use crate::http::Arrival;
 use crate::net::{AcceptError, Listening, TcpBound, bind};
 use crate::session::{ListenerIndex, PhaseView};
 
+use super::doors::Stop;
 use super::wiring::{Handed, Shared};
 
 /// After an accept that failed for want of descriptors or memory.
@@ -25,37 +27,62 @@ pub(super) struct Acceptor {
     shared: Shared,
     listener: ListenerIndex,
     addr: SocketAddr,
-    closes_when_draining: bool,
+    /// Whether the socket is somebody else's too.
+    is_shared: bool,
 }
 
 impl Acceptor {
-    pub(super) fn new(shared: Shared, listener: ListenerIndex, bound: &TcpBound) -> Acceptor {
-        let settings = &shared.config.listeners[usize::from(listener.0)];
-        // An HTTP client is told with a 503; for raw TCP a refused connection is the clear word.
-        let closes_when_draining = settings.protocol == Protocol::Tcp
-            && shared.config.drain.late_arrivals == LateArrivals::Refuse;
-        let addr = bound.socket.local_addr().unwrap_or(settings.bind);
+    pub(super) fn new(shared: Shared, listener: ListenerIndex, addr: SocketAddr) -> Acceptor {
         Acceptor {
             shared,
             listener,
             addr,
-            closes_when_draining,
+            is_shared: false,
         }
     }
 
-    /// Accepts for as long as it is polled. While a drain refuses, a raw TCP listener is closed;
-    /// it is bound again when the drain is cancelled.
-    pub(super) async fn run(self, bound: TcpBound) {
-        if bound.is_shared {
-            return self.run_shared(bound.socket).await;
+    /// Accepts until it is told to stop, or the process ends.
+    pub(super) async fn run(mut self, bound: Option<TcpBound>, stop: oneshot::Receiver<Stop>) {
+        self.is_shared = bound.as_ref().is_some_and(|bound| bound.is_shared);
+        if let Some(Ok(addr)) = bound.as_ref().map(|bound| bound.socket.local_addr()) {
+            self.addr = addr;
         }
-        let mut next = Some(bound.socket);
+        // One that cannot be watched is bound anew.
+        let mut open = bound.and_then(|bound| Listening::new(bound.socket).ok());
+        let stop = tokio::select! {
+            () = self.serve(&mut open) => return,
+            stop = stop => stop,
+        };
+        match stop {
+            Ok(Stop::HandOver(next)) => {
+                let bound = open.map(|listening| TcpBound {
+                    socket: listening.into_socket(),
+                    is_shared: self.is_shared,
+                });
+                // Whoever has asked waits for it.
+                let _ = next.send(bound);
+            }
+            Ok(Stop::Close(closed)) => {
+                if let Some(listening) = open {
+                    self.end(&listening).await;
+                }
+                let _ = closed.send(());
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Accepts for as long as it is polled. While a drain refuses, a raw TCP listener is closed; it is
+    /// bound again when the drain is cancelled. A socket that is somebody else's too is never closed
+    /// before the process ends: who comes meanwhile waits in its queue, for the next process, or for
+    /// this one when the drain is cancelled.
+    async fn serve(&self, open: &mut Option<Listening>) {
         let mut phase = self.shared.phase.clone();
         loop {
-            let socket = match next.take() {
-                Some(socket) => socket,
-                None => match bind(self.addr) {
-                    Ok(socket) => socket,
+            let listening = match open {
+                Some(listening) => listening,
+                None => match bind(self.addr).and_then(Listening::new) {
+                    Ok(listening) => open.insert(listening),
                     Err(e) => {
                         tracing::warn!(error = %e, "the listener cannot be opened again yet");
                         sleep(RETRY).await;
@@ -63,46 +90,16 @@ impl Acceptor {
                     }
                 },
             };
-            let Ok(listening) = Listening::new(socket) else {
-                sleep(RETRY).await;
-                continue;
-            };
             tokio::select! {
-                () = self.accept(&listening) => {}
+                () = self.accept(listening) => {}
                 changed = phase.wait_for(|view| self.is_closed(view)) => {
                     if changed.is_err() {
                         return;
                     }
                 }
             }
-            self.end(&listening).await;
-            drop(listening);
-            if phase.wait_for(|view| !self.is_closed(view)).await.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// The same for a socket that is somebody else's too. It is never closed before the process
-    /// ends, nor kept from taking more: who comes while a drain refuses waits in its queue, for the
-    /// next process, or for this one when the drain is cancelled.
-    async fn run_shared(self, socket: TcpListener) {
-        let mut phase = self.shared.phase.clone();
-        let listening = match Listening::new(socket) {
-            Ok(listening) => listening,
-            Err(error) => {
-                tracing::error!(%error, "the listener cannot be watched");
-                return;
-            }
-        };
-        loop {
-            tokio::select! {
-                () = self.accept(&listening) => {}
-                changed = phase.wait_for(|view| self.is_closed(view)) => {
-                    if changed.is_err() {
-                        return;
-                    }
-                }
+            if let Some(listening) = open.take_if(|_| !self.is_shared) {
+                self.end(&listening).await;
             }
             if phase.wait_for(|view| !self.is_closed(view)).await.is_err() {
                 return;
@@ -110,8 +107,17 @@ impl Acceptor {
         }
     }
 
+    /// An HTTP client is told with a 503; for raw TCP a refused connection is the clear word.
     fn is_closed(&self, view: &PhaseView) -> bool {
-        self.closes_when_draining && view.of(self.listener).refuses()
+        let closes = self
+            .shared
+            .plan
+            .borrow()
+            .at(self.listener)
+            .is_some_and(|served| {
+                served.settings.protocol == Protocol::Tcp && served.late == LateArrivals::Refuse
+            });
+        closes && view.of(self.listener).refuses()
     }
 
     async fn accept(&self, listening: &Listening) {
@@ -133,8 +139,8 @@ impl Acceptor {
             // Handshakes under way are over in a round trip.
             Ok(()) => drop(timeout(HANDSHAKE, self.accept(listening)).await),
             Err(error) => {
-                let listener = &self.shared.config.listeners[usize::from(self.listener.0)].name;
-                tracing::warn!(%listener, %error, "connections may be reset as the listener closes");
+                let addr = self.addr;
+                tracing::warn!(%addr, %error, "connections may be reset as the listener closes");
             }
         }
         self.empty(listening);
@@ -154,7 +160,7 @@ impl Acceptor {
     fn hand_out(&self, socket: TcpStream, client: SocketAddr) {
         let ledgers = &self.shared.ledgers;
         let total: usize = ledgers.iter().map(|ledger| ledger.load()).sum();
-        let arrival = if total >= self.shared.most {
+        let arrival = if total >= self.shared.plan.borrow().most {
             Arrival::Overload
         } else if self.shared.phase.borrow().of(self.listener).refuses() {
             Arrival::Late

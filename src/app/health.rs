@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
+use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -13,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::control::Control;
 use crate::admin::{self, Health};
 use crate::lifecycle::hooks::Hooks;
-use crate::net::{Endpoints, Tasks};
+use crate::net::Tasks;
 use crate::session::Ledgers;
 
 use super::memory::Memory;
+use super::plan::Plan;
 
 /// How often an endpoint is tried that could not be reached.
 const PROBE: Duration = Duration::from_secs(1);
@@ -33,9 +35,8 @@ pub(super) struct Birth {
     pub(super) health: Health,
     pub(super) admin_socket: admin::Bound,
     pub(super) control: Control,
-    pub(super) endpoints: Arc<[Arc<Endpoints>]>,
+    pub(super) plan: watch::Receiver<Arc<Plan>>,
     pub(super) hooks: Option<Hooks>,
-    pub(super) peers: Arc<[Option<Arc<Endpoints>>]>,
     pub(super) stop: CancellationToken,
 }
 
@@ -49,16 +50,15 @@ pub(super) fn run(birth: Birth) -> io::Result<()> {
         health,
         admin_socket,
         control,
-        endpoints,
+        plan,
         hooks,
-        peers,
         stop,
     } = birth;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
         let tasks = Tasks::new();
-        tasks.spawn(probe(endpoints, peers));
+        tasks.spawn(probe(plan));
         tasks.spawn(upkeep());
         tasks.spawn(give_back(health.readiness.ledgers.clone()));
         if let Some(hooks) = hooks {
@@ -76,12 +76,13 @@ pub(super) fn run(birth: Birth) -> io::Result<()> {
 }
 
 /// A peer that is not there is to be known before a drain needs it.
-async fn probe(endpoints: Arc<[Arc<Endpoints>]>, peers: Arc<[Option<Arc<Endpoints>>]>) {
+async fn probe(plan: watch::Receiver<Arc<Plan>>) {
     let mut ticks = interval(PROBE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        for endpoints in endpoints.iter().chain(peers.iter().flatten()) {
+        let probed = plan.borrow().probed();
+        for endpoints in probed {
             endpoints.probe_unhealthy().await;
         }
     }

@@ -4,13 +4,17 @@
 //! Nothing is decided here that a room below could decide.
 
 mod acceptor;
+mod births;
+mod doors;
 mod error;
 mod health;
 mod log;
 mod memory;
 mod peers;
+mod plan;
 mod platforms;
 mod process;
+mod reload;
 mod sockets;
 #[cfg(feature = "systemd")]
 mod systemd;
@@ -19,3 +23,4 @@ mod worker;
 
 pub use error::Error;
 pub use process::{App, Ended, run};
+pub use reload::Source;

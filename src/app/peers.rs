@@ -3,25 +3,20 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::config::{Config, Upstream, UpstreamName};
+use crate::config::{Listener, Upstream, UpstreamName};
 use crate::net::{Endpoints, Socket};
 
 /// What logs and metrics call a peer: the key that names it.
 const NAME: &str = "forward_to";
 
-/// The peers' endpoints, by listener. A peer is given the time that the listener's agent is.
-pub(super) fn endpoints(config: &Config) -> Arc<[Option<Arc<Endpoints>>]> {
-    let of = |listener: &crate::config::Listener| {
-        let peer = listener.forward_to.clone()?;
-        let mut upstreams = config.upstreams.iter();
-        let agent = upstreams.find(|upstream| upstream.name == listener.upstream)?;
-        Some(Arc::new(Endpoints::new(&Upstream {
-            name: UpstreamName(NAME.into()),
-            endpoints: vec![peer],
-            ..agent.clone()
-        })))
-    };
-    config.listeners.iter().map(of).collect()
+/// The peer of a listener, if it has one. It is given the time that the listener's agent is.
+pub(super) fn endpoints(listener: &Listener, agent: &Upstream) -> Option<Arc<Endpoints>> {
+    let peer = listener.forward_to.clone()?;
+    Some(Arc::new(Endpoints::new(&Upstream {
+        name: UpstreamName(NAME.into()),
+        endpoints: vec![peer],
+        ..agent.clone()
+    })))
 }
 
 /// Whether a late arrival comes from the peer that it would be passed to, which is late itself

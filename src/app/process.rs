@@ -3,33 +3,35 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::LocalSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::control::Reloads;
 use crate::admin::{self, Board, Exposition, Health, Readiness, readiness, recorder};
 use crate::config::{Bind, Config, ListenerName};
-use crate::drain::{self, Control, Drain, Report, Windows};
+use crate::drain::{self, Control, Drain, Report, Retirements, Windows, Witness};
 #[cfg(feature = "systemd")]
 use crate::lifecycle::Systemd;
 use crate::lifecycle::{Desks, Platforms, Signals, hooks};
-use crate::net::{Descriptors, Endpoints, Inherited, TcpBound};
+use crate::net::{Descriptors, Inherited, TcpBound};
 use crate::session::metrics::Durations;
-use crate::session::{
-    Holds, Ledger, Ledgers, ListenerIndex, Order, PhaseView, Roster, Whom, WorkerIndex, Workers,
-};
+use crate::session::{Holds, Ledger, Ledgers, ListenerIndex, PhaseView, Roster, Whom, Workers};
 
+use super::births::{Births, SharedSeed, births};
 use super::error::Error;
+use super::plan::Plan;
+use super::reload::{Reloader, Source};
 use super::sockets::Sockets;
 #[cfg(feature = "systemd")]
 use super::systemd;
-use super::wiring::{Birth, HealthOn, Shared};
-use super::{health, log, peers, platforms, worker};
+use super::{health, log, platforms, worker};
 
 /// Everything bound, nothing served yet.
 pub struct App {
@@ -40,6 +42,7 @@ pub struct App {
     descriptors: Descriptors,
     control: Control,
     wishes: drain::Wishes,
+    source: Option<Source>,
 }
 
 /// How the process ends.
@@ -56,7 +59,7 @@ const FAILED: u8 = 1;
 
 /// Runs the proxy in the foreground until it is drained, and gives its exit code. Installs the log
 /// and the signal handlers.
-pub fn run(config: Config) -> u8 {
+pub fn run(config: Config, source: Source) -> u8 {
     log::install(&config.log);
     #[cfg(feature = "systemd")]
     let inherited = Inherited::from_environment();
@@ -71,7 +74,8 @@ pub fn run(config: Config) -> u8 {
                 source,
             })?
         };
-        let app = App::bind_but_for(inherited, config)?;
+        let mut app = App::bind_but_for(inherited, config)?;
+        app.source = Some(source);
         app.run_on(&runtime, Some(signals))
     });
     match outcome {
@@ -117,6 +121,7 @@ impl App {
             descriptors,
             control,
             wishes,
+            source: None,
         })
     }
 
@@ -161,7 +166,8 @@ impl App {
 
     fn run_on(self, runtime: &Runtime, signals: Option<Signals>) -> Result<Ended, Error> {
         recorder();
-        let most = self.most_connections();
+        let descriptors = self.descriptors;
+        let most = move |config: &Config| most_connections(config, &descriptors);
         let bound = self.admin_addr();
         let App {
             config,
@@ -170,6 +176,7 @@ impl App {
             admin: admin_socket,
             control,
             wishes,
+            source,
             ..
         } = self;
         let (phase, view) = watch::channel(PhaseView::starting());
@@ -183,14 +190,18 @@ impl App {
             .map(|listener| listener.name.clone());
         let roster = Roster::new(names);
         let ledgers = ledgers(&config, &roster);
-        let endpoints = endpoints(&config);
-        let peers = peers::endpoints(&config);
+        let plan = Arc::new(Plan::first(Arc::clone(&config), &roster, most(&config)));
+        let (agents, endpoints) = watch::channel(plan.agents());
+        let (plan, planned) = watch::channel(plan);
+        let (settings, set) = watch::channel(Arc::new(config.drain.clone()));
+        let (ahead, known_ahead) = watch::channel(config.longest_announcement());
+        let (reloads, asked) = Reloads::channel();
 
         let ready = Readiness {
             phase: view.clone(),
-            endpoints: Arc::clone(&endpoints),
+            endpoints,
             ledgers: ledgers.clone(),
-            rule: config.drain.readiness,
+            drain: set.clone(),
         };
         let exposition = Exposition {
             roster: roster.clone(),
@@ -224,10 +235,11 @@ impl App {
             control: admin::control::Control {
                 settings: config.admin.clone(),
                 bound,
-                drain: config.drain.clone(),
+                drain: set.clone(),
                 windows: windows.clone(),
                 board: board.clone(),
                 asks: control.clone(),
+                reloads: reloads.clone(),
                 reports: reported,
                 phase: view.clone(),
                 roster: roster.clone(),
@@ -239,9 +251,8 @@ impl App {
                 streams: Arc::new(Semaphore::new(admin::control::STREAMS)),
                 calls: Arc::new(Mutex::new(admin::control::Bucket::new(Instant::now()))),
             },
-            endpoints: Arc::clone(&endpoints),
+            plan: planned.clone(),
             hooks,
-            peers: Arc::clone(&peers),
             stop: stop.clone(),
         };
         let mut threads = vec![start("health", move || health::run(health))?];
@@ -272,25 +283,62 @@ impl App {
         };
 
         let shared = SharedSeed {
-            config: Arc::clone(&config),
             ledgers: ledgers.clone(),
-            endpoints,
-            peers,
-            phase: view,
-            most,
+            plan: planned,
+            phase: view.clone(),
             health: Arc::new(move |listener| readiness(&ready, Some(listener))),
             stop: stop.clone(),
         };
-        let (births, births_ready) = births(shared, listeners, orders);
+        let Births {
+            births,
+            ready: births_ready,
+            mut doors,
+        } = births(shared, orders);
+        for ((index, bound), listener) in (0..)
+            .map(ListenerIndex)
+            .zip(listeners)
+            .zip(&config.listeners)
+        {
+            doors.open(index, listener.bind, Some(bound));
+        }
         for birth in births {
             threads.push(start("worker", move || worker::run(birth))?);
         }
 
+        let retirements = Rc::new(Retirements {
+            settings: set.clone(),
+            ahead: known_ahead.clone(),
+            ledgers: ledgers.clone(),
+            workers: workers.clone(),
+            roster: roster.clone(),
+            phase: phase.clone(),
+            drains: {
+                let exposition = exposition.clone();
+                Box::new(move |trigger| exposition.count_drain(trigger))
+            },
+            witness: Witness {
+                asked: witness.asked.clone(),
+                ..Witness::default()
+            },
+        });
+        let reloader = Reloader {
+            source,
+            plan,
+            agents,
+            drain: settings,
+            ahead,
+            windows: windows.clone(),
+            roster: roster.clone(),
+            phase: view,
+            doors,
+            retirements,
+            most: Box::new(most),
+        };
         let drain = Drain::new(drain::Parts {
-            settings: config.drain.clone(),
+            settings: set,
             windows,
             roster,
-            ahead: longest_announcement(&config),
+            ahead: known_ahead,
             ledgers,
             workers: workers.clone(),
             holds,
@@ -300,19 +348,20 @@ impl App {
             drains: Box::new(move |trigger| exposition.count_drain(trigger)),
             witness,
         });
-        let ended = runtime.block_on(async {
+        let ended = LocalSet::new().block_on(runtime, async {
             for ready in births_ready {
                 // A worker that could not start has said why.
                 let _ = ready.await;
             }
             let serve_signals = async {
                 match signals {
-                    Some(signals) => signals.serve(control).await,
+                    Some(signals) => signals.serve(control, reloads).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 ended = drain.run() => ended,
+                () = reloader.run(asked) => drain::Ended { report: None, cut: false },
                 () = serve_signals => drain::Ended { report: None, cut: false },
             }
         });
@@ -334,26 +383,23 @@ impl App {
             report: ended.report,
         })
     }
+}
 
-    /// The configured limit, as far as the descriptors allow it.
-    fn most_connections(&self) -> usize {
-        let allowed = self.descriptors.connections();
-        let wanted = self
-            .config
-            .limits
-            .max_connections
-            .map_or(allowed, std::num::NonZero::get);
-        if wanted > allowed {
-            tracing::warn!(
-                wanted,
-                allowed,
-                descriptors = self.descriptors.limit(),
-                "limits.max_connections is more than the descriptors allow; raise the limit on \
-                 open files (ulimit -n)"
-            );
-        }
-        wanted.min(allowed)
+/// The configured limit, as far as the descriptors allow it.
+fn most_connections(config: &Config, descriptors: &Descriptors) -> usize {
+    let allowed = descriptors.connections();
+    let wanted = config.limits.max_connections;
+    let wanted = wanted.map_or(allowed, std::num::NonZero::get);
+    if wanted > allowed {
+        tracing::warn!(
+            wanted,
+            allowed,
+            descriptors = descriptors.limit(),
+            "limits.max_connections is more than the descriptors allow; raise the limit on open \
+             files (ulimit -n)"
+        );
     }
+    wanted.min(allowed)
 }
 
 fn say_listening(name: &ListenerName, protocol: crate::config::Protocol, socket: &TcpListener) {
@@ -366,89 +412,10 @@ fn say_listening(name: &ListenerName, protocol: crate::config::Protocol, socket:
     }
 }
 
-/// How long before its Close a session hears of it, where it hears of it the earliest.
-fn longest_announcement(config: &Config) -> Duration {
-    let goodbyes = config.listeners.iter().map(|listener| &listener.goodbye);
-    let announced = goodbyes.filter(|goodbye| goodbye.announcement.is_some());
-    let ahead = announced.map(|goodbye| goodbye.announce_ahead);
-    ahead.max().unwrap_or_default()
-}
-
 fn ledgers(config: &Config, roster: &Roster) -> Ledgers {
     let durations = Durations::register();
     let ledger = |_| Arc::new(Ledger::new(roster.capacity(), durations.clone()));
     Ledgers::new((0..config.workers.get()).map(ledger).collect())
-}
-
-/// The endpoints, by listener; listeners of one upstream share them.
-fn endpoints(config: &Config) -> Arc<[Arc<Endpoints>]> {
-    let upstreams: Vec<_> = config
-        .upstreams
-        .iter()
-        .map(|upstream| Arc::new(Endpoints::new(upstream)))
-        .collect();
-    let of = |listener: &crate::config::Listener| {
-        let found = upstreams
-            .iter()
-            .find(|endpoints| *endpoints.name() == listener.upstream);
-        Arc::clone(found.expect("a listener's upstream exists in a valid config"))
-    };
-    config.listeners.iter().map(of).collect()
-}
-
-/// [`Shared`], but for what is made together with the workers.
-struct SharedSeed {
-    config: Arc<Config>,
-    ledgers: Ledgers,
-    endpoints: Arc<[Arc<Endpoints>]>,
-    peers: Arc<[Option<Arc<Endpoints>>]>,
-    phase: watch::Receiver<PhaseView>,
-    most: usize,
-    health: HealthOn,
-    stop: CancellationToken,
-}
-
-/// What each worker is born with, and the word that each is ready.
-fn births(
-    seed: SharedSeed,
-    listeners: Vec<TcpBound>,
-    orders: Vec<mpsc::UnboundedReceiver<Order>>,
-) -> (Vec<Birth>, Vec<oneshot::Receiver<()>>) {
-    let count = seed.config.workers.get();
-    let (hand, handed): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
-    let shared = Shared {
-        config: seed.config,
-        ledgers: seed.ledgers,
-        endpoints: seed.endpoints,
-        peers: seed.peers,
-        phase: seed.phase,
-        hand: hand.into(),
-        most: seed.most,
-        health: seed.health,
-        stop: seed.stop,
-    };
-    let mut sockets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
-    for (i, socket) in listeners.into_iter().enumerate() {
-        let index = ListenerIndex(u16::try_from(i).unwrap_or(u16::MAX));
-        sockets[i % count].push((index, socket));
-    }
-    let mut births = Vec::new();
-    let mut all_ready = Vec::new();
-    for (i, ((orders, handed), sockets)) in orders.into_iter().zip(handed).zip(sockets).enumerate()
-    {
-        let (ready, is_ready) = oneshot::channel();
-        all_ready.push(is_ready);
-        let index = WorkerIndex(u16::try_from(i).unwrap_or(u16::MAX));
-        births.push(Birth {
-            index,
-            shared: shared.clone(),
-            orders,
-            handed,
-            sockets,
-            ready,
-        });
-    }
-    (births, all_ready)
 }
 
 /// Waits for threads to end.

@@ -8,10 +8,11 @@ use http::StatusCode;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
 use crate::http::Arrival;
-use crate::net::{Endpoints, TcpBound};
 use crate::session::{Ledgers, ListenerIndex, Order, PhaseView, WorkerIndex};
+
+use super::doors::Opening;
+use super::plan::Plan;
 
 /// A connection on its way to its worker.
 #[derive(Debug)]
@@ -28,17 +29,12 @@ pub(super) type HealthOn = Arc<dyn Fn(ListenerIndex) -> (StatusCode, Bytes) + Se
 /// What every worker can see.
 #[derive(Clone)]
 pub(super) struct Shared {
-    pub(super) config: Arc<Config>,
     pub(super) ledgers: Ledgers,
-    /// By listener.
-    pub(super) endpoints: Arc<[Arc<Endpoints>]>,
-    /// By listener; there is a peer where late arrivals are forwarded.
-    pub(super) peers: Arc<[Option<Arc<Endpoints>>]>,
+    /// What is served; a reload changes it.
+    pub(super) plan: watch::Receiver<Arc<Plan>>,
     pub(super) phase: watch::Receiver<PhaseView>,
     /// The ways to hand a connection over, by worker.
     pub(super) hand: Arc<[mpsc::UnboundedSender<Handed>]>,
-    /// The most client connections at once.
-    pub(super) most: usize,
     pub(super) health: HealthOn,
     pub(super) stop: CancellationToken,
 }
@@ -49,7 +45,7 @@ pub(super) struct Birth {
     pub(super) shared: Shared,
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     pub(super) handed: mpsc::UnboundedReceiver<Handed>,
-    /// The listeners that this worker accepts for.
-    pub(super) sockets: Vec<(ListenerIndex, TcpBound)>,
+    /// The listeners that this worker accepts for, as they are opened.
+    pub(super) openings: mpsc::UnboundedReceiver<Opening>,
     pub(super) ready: oneshot::Sender<()>,
 }

@@ -3,18 +3,18 @@
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::config::{Goodbye, Protocol};
 use crate::http::{Accepted, Agent, Arrival, Connections, Site};
-use crate::net::Tasks;
+use crate::net::{Endpoints, Tasks};
 use crate::relay::{Pump, Speech, Tunnel};
 use crate::session::{
     Connected, Home, Ledger, ListenerIndex, Order, Page, Phase, PhaseView, Refusal, SessionId,
@@ -22,7 +22,9 @@ use crate::session::{
 };
 
 use super::acceptor::Acceptor;
+use super::doors::Opening;
 use super::peers;
+use super::plan::{Plan, Served};
 use super::wiring::{Birth, Handed, Shared};
 
 /// How often connections are looked at whose time may be over.
@@ -48,12 +50,16 @@ struct Worker {
     pump: Pump,
     connections: Connections,
     tasks: Tasks,
-    /// By listener.
-    places: Vec<Place>,
+    plan: watch::Receiver<Arc<Plan>>,
+    /// By listener's place in the roster.
+    places: Vec<Option<Place>>,
+    /// Those of places that a reload has changed, as long as sessions use them.
+    former: Vec<Weak<Agent>>,
 }
 
 /// A listener as this worker serves it.
 struct Place {
+    served: Arc<Served>,
     phase: Rc<Cell<Phase>>,
     agent: Rc<Agent>,
     peer: Option<Rc<Agent>>,
@@ -68,7 +74,7 @@ async fn work(birth: Birth) -> io::Result<()> {
         shared,
         mut orders,
         mut handed,
-        sockets,
+        mut openings,
         ready,
     } = birth;
     let (pump, drive) = Pump::new(index)?;
@@ -78,15 +84,13 @@ async fn work(birth: Birth) -> io::Result<()> {
         pump,
         connections: Connections::new(index),
         tasks: Tasks::new(),
+        plan: shared.plan.clone(),
         places: Vec::new(),
+        former: Vec::new(),
         shared,
     };
-    worker.build();
+    worker.catch_up();
     worker.note_phase(&view.borrow_and_update());
-    for (listener, socket) in sockets {
-        let acceptor = Acceptor::new(worker.shared.clone(), listener, &socket);
-        worker.tasks.spawn(acceptor.run(socket));
-    }
     let (fail, failed) = oneshot::channel();
     let stop = worker.shared.stop.clone();
     let tasks = worker.tasks.clone();
@@ -100,6 +104,7 @@ async fn work(birth: Birth) -> io::Result<()> {
         loop {
             tokio::select! {
                 Some(order) = orders.recv() => worker.obey(order),
+                Some(opening) = openings.recv() => worker.accept_for(opening),
                 Some(handed) = handed.recv() => worker.take(handed),
                 Ok(()) = view.changed() => worker.note_phase(&view.borrow_and_update()),
                 _ = sweep.tick() => worker.sweep(),
@@ -115,60 +120,98 @@ async fn work(birth: Birth) -> io::Result<()> {
 }
 
 impl Worker {
-    /// Makes a place of every listener.
-    fn build(&mut self) {
-        let config = Arc::clone(&self.shared.config);
-        for (i, listener) in config.listeners.iter().enumerate() {
-            let index = ListenerIndex(u16::try_from(i).unwrap_or(u16::MAX));
-            let upstream = config
-                .upstreams
-                .iter()
-                .find(|u| u.name == listener.upstream);
-            let upstream = upstream.expect("a listener's upstream exists in a valid config");
-            let endpoints = Arc::clone(&self.shared.endpoints[i]);
-            let agent = Rc::new(Agent::new(upstream, endpoints, self.tasks.clone()));
-            let peer = self.shared.peers[i].as_ref().map(|peer| {
-                let (peer, tasks) = (Arc::clone(peer), self.tasks.clone());
-                Rc::new(Agent::new(upstream, peer, tasks))
-            });
-            let goodbye = Rc::new(listener.goodbye.clone());
-            let phase = Rc::new(Cell::new(Phase::Starting));
-            let health = Arc::clone(&self.shared.health);
-            let site = (listener.protocol == Protocol::Http).then(|| {
-                Rc::new(Site {
-                    listener: index,
-                    settings: listener.http.clone(),
-                    late: config.drain.late_arrivals,
-                    sse_retry: config.drain.sse_retry,
-                    goodbye: Rc::clone(&goodbye),
-                    agent: Rc::clone(&agent),
-                    peer: peer.clone(),
-                    pump: self.pump.clone(),
-                    connections: self.connections.clone(),
-                    phase: Rc::clone(&phase),
-                    ledger: Arc::clone(&self.ledger),
-                    health: Some(Arc::new(move || health(index))),
-                    tasks: self.tasks.clone(),
-                })
-            });
-            self.places.push(Place {
-                phase,
-                agent,
-                peer,
-                site,
-                goodbye,
-            });
+    /// Makes a place of every listener that is new or has changed. The place of one that is served
+    /// no more stays, for those who are still on their way to it.
+    fn adopt(&mut self, plan: &Plan) {
+        for (listener, served) in plan.served() {
+            let at = usize::from(listener.0);
+            if self.places.len() <= at {
+                self.places.resize_with(at + 1, || None);
+            }
+            let same = |place: &Place| Arc::ptr_eq(&place.served, served);
+            if self.places[at].as_ref().is_some_and(same) {
+                continue;
+            }
+            let place = self.place(listener, served);
+            if let Some(before) = self.places[at].replace(place) {
+                let agents = [Some(before.agent), before.peer];
+                self.former
+                    .extend(agents.iter().flatten().map(Rc::downgrade));
+            }
+        }
+        self.note_phase(&self.shared.phase.borrow());
+    }
+
+    fn place(&self, listener: ListenerIndex, served: &Arc<Served>) -> Place {
+        let Served {
+            settings, upstream, ..
+        } = &**served;
+        let agent = |endpoints: &Arc<Endpoints>| {
+            let (endpoints, tasks) = (Arc::clone(endpoints), self.tasks.clone());
+            Rc::new(Agent::new(upstream, endpoints, tasks))
+        };
+        let (agent, peer) = (agent(&served.agent), served.peer.as_ref().map(agent));
+        let goodbye = Rc::new(settings.goodbye.clone());
+        let phase = Rc::new(Cell::new(Phase::Starting));
+        let health = Arc::clone(&self.shared.health);
+        let site = (settings.protocol == Protocol::Http).then(|| {
+            Rc::new(Site {
+                listener,
+                settings: settings.http.clone(),
+                late: served.late,
+                sse_retry: served.sse_retry,
+                goodbye: Rc::clone(&goodbye),
+                agent: Rc::clone(&agent),
+                peer: peer.clone(),
+                pump: self.pump.clone(),
+                connections: self.connections.clone(),
+                phase: Rc::clone(&phase),
+                ledger: Arc::clone(&self.ledger),
+                health: Some(Arc::new(move || health(listener))),
+                tasks: self.tasks.clone(),
+            })
+        });
+        Place {
+            served: Arc::clone(served),
+            phase,
+            agent,
+            peer,
+            site,
+            goodbye,
         }
     }
 
     fn note_phase(&self, view: &PhaseView) {
         for (index, place) in (0..).map(ListenerIndex).zip(&self.places) {
-            place.phase.set(view.of(index));
+            if let Some(place) = place {
+                place.phase.set(view.of(index));
+            }
         }
     }
 
+    /// Adopts the plan that holds, if it is not known yet.
+    fn catch_up(&mut self) {
+        if self.places.is_empty() || self.plan.has_changed().unwrap_or(false) {
+            let plan = Arc::clone(&self.plan.borrow_and_update());
+            self.adopt(&plan);
+        }
+    }
+
+    fn accept_for(&self, opening: Opening) {
+        let Opening {
+            listener,
+            addr,
+            bound,
+            stop,
+        } = opening;
+        let acceptor = Acceptor::new(self.shared.clone(), listener, addr);
+        self.tasks.spawn(acceptor.run(bound, stop));
+    }
+
     /// Takes a connection that was handed to this worker.
-    fn take(&self, handed: Handed) {
+    fn take(&mut self, handed: Handed) {
+        // Whoever accepted it may have known of a listener before this worker has.
+        self.catch_up();
         let Handed {
             socket,
             client,
@@ -180,7 +223,9 @@ impl Worker {
             self.ledger.refused(listener, Refusal::Overload);
             return;
         }
-        let place = &self.places[usize::from(listener.0)];
+        let Some(Some(place)) = self.places.get(usize::from(listener.0)) else {
+            return;
+        };
         match &place.site {
             Some(site) => {
                 let accepted = Accepted {
@@ -211,20 +256,24 @@ impl Worker {
     /// This worker's share of the connections, with those that are told of the overload.
     fn room(&self) -> usize {
         let workers = self.shared.hand.len();
-        self.shared.most.div_ceil(workers) + TOLD_OF_OVERLOAD.div_ceil(workers)
+        self.shared.plan.borrow().most.div_ceil(workers) + TOLD_OF_OVERLOAD.div_ceil(workers)
     }
 
-    fn sweep(&self) {
-        let listeners = &self.shared.config.listeners;
+    fn sweep(&mut self) {
+        self.catch_up();
         self.connections.sweep(|listener| {
-            let http = &listeners[usize::from(listener.0)].http;
-            (http.header_timeout, http.idle_timeout)
+            let place = self.places.get(usize::from(listener.0));
+            let place = place.and_then(Option::as_ref)?;
+            let http = &place.served.settings.http;
+            Some((http.header_timeout, http.idle_timeout))
         });
-        for place in &self.places {
+        for place in self.places.iter().flatten() {
             for agent in [&place.agent].into_iter().chain(&place.peer) {
                 agent.sweep();
             }
         }
+        self.former
+            .retain(|agent| agent.upgrade().inspect(|agent| agent.sweep()).is_some());
     }
 
     fn obey(&self, order: Order) {

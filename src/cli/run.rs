@@ -14,7 +14,8 @@ pub(super) fn run(args: RunArgs) -> u8 {
             for warning in &loaded.warnings {
                 eprintln!("{warning}");
             }
-            app::run(loaded.config)
+            let again = move || config::load(file.as_deref(), &overrides);
+            app::run(loaded.config, Box::new(again))
         }
         Err(faults) => {
             eprintln!("{faults}");

@@ -56,6 +56,16 @@ pub struct Config {
     pub platforms: Platforms,
 }
 
+impl Config {
+    /// How long before its Close a session hears of it, where it hears of it the earliest.
+    pub fn longest_announcement(&self) -> Duration {
+        let goodbyes = self.listeners.iter().map(|listener| &listener.goodbye);
+        let announced = goodbyes.filter(|goodbye| goodbye.announcement.is_some());
+        let ahead = announced.map(|goodbye| goodbye.announce_ahead);
+        ahead.max().unwrap_or_default()
+    }
+}
+
 /// What is spoken on a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -65,8 +75,18 @@ pub enum Protocol {
     Tcp,
 }
 
+impl Protocol {
+    /// As it is written in the configuration.
+    pub fn label(self) -> &'static str {
+        match self {
+            Protocol::Http => "http",
+            Protocol::Tcp => "tcp",
+        }
+    }
+}
+
 /// A bound address and what is spoken there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
     /// Unique among the listeners.
     pub name: ListenerName,
@@ -145,7 +165,7 @@ pub enum Forwarded {
 }
 
 /// A named set of endpoints: the agent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
     /// Unique among the upstreams.
     pub name: UpstreamName,
@@ -338,7 +358,7 @@ pub struct Limits {
 }
 
 /// Where health and metrics answer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Health {
     /// The address to bind.
     pub bind: SocketAddr,
@@ -363,7 +383,7 @@ impl fmt::Display for Bind {
 }
 
 /// Where the control API answers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
     /// Where to bind; loopback or a unix socket, unless there is a token.
     pub bind: Bind,
@@ -381,7 +401,7 @@ pub enum LogFormat {
 }
 
 /// The log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Log {
     /// How a line looks.
     pub format: LogFormat,

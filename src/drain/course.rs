@@ -137,7 +137,7 @@ impl Drain {
 
     fn begin(&self, request: Request, now: Instant) -> Course {
         let window = request.window.unwrap_or_else(|| self.windows.now().length);
-        let always = self.settings.exit_when_drained == config::ExitWhenDrained::Always;
+        let always = self.settings().exit_when_drained == config::ExitWhenDrained::Always;
         let asked = request.trigger.ends_the_process() || always;
         let ends_the_process = request.part.is_none() && asked;
         (self.drains)(request.trigger.label());
@@ -160,7 +160,7 @@ impl Drain {
     fn deadline(&self, now: Instant, window: Duration) -> Deadline {
         Deadline::after(
             now,
-            window - self.settings.margin.min(window / MARGIN_SHARE),
+            window - self.settings().margin.min(window / MARGIN_SHARE),
         )
     }
 
@@ -208,7 +208,7 @@ impl Drain {
     /// Serves new sessions until they have stopped coming.
     async fn lame_duck(&mut self, course: &mut Course) -> Result<(), Broken> {
         let part = course.request.part;
-        let settings = self.settings.clone();
+        let settings = self.settings();
         let mut seen = self.totals_of(part).opened();
         let mut quiet_since = Instant::now();
         let mut latest = course.started + settings.lame_duck_max.within(course.window);
@@ -239,7 +239,7 @@ impl Drain {
 
     /// Gives sessions their time to finish.
     async fn finish(&mut self, course: &mut Course) -> Result<(), Broken> {
-        let finished = Instant::now() + self.settings.finish;
+        let finished = Instant::now() + self.settings().finish;
         let mut ticks = ticks(TICK);
         loop {
             let now = Instant::now();
@@ -344,10 +344,11 @@ impl Drain {
     }
 
     fn closing(&self, course: &Course) -> Closing {
+        let settings = self.settings();
         let limits = Limits {
-            close_timeout: self.settings.close_timeout,
-            ahead: self.ahead,
-            at_once: self.settings.max_closing.get(),
+            close_timeout: settings.close_timeout,
+            ahead: *self.ahead.borrow(),
+            at_once: settings.max_closing.get(),
         };
         Closing::new(Instant::now(), course.deadline, limits)
     }
@@ -408,7 +409,7 @@ impl Drain {
 
     /// Writes the report where the operator wants it; one that cannot be written is in the log.
     fn write(&self, report: &Report) {
-        let Some(path) = &self.settings.report_file else {
+        let Some(path) = &self.settings().report_file else {
             return;
         };
         let json = serde_json::to_vec_pretty(report).unwrap_or_default();

@@ -28,10 +28,10 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Lets listeners go.
 pub struct Retirements {
-    /// `[drain]`.
-    pub settings: config::Drain,
+    /// `[drain]`, as it is now.
+    pub settings: watch::Receiver<Arc<config::Drain>>,
     /// The longest that a session hears of its Close before it comes.
-    pub ahead: Duration,
+    pub ahead: watch::Receiver<Duration>,
     /// The counts.
     pub ledgers: Ledgers,
     /// The ways to the workers.
@@ -41,7 +41,7 @@ pub struct Retirements {
     /// Where the phases of parts are published.
     pub phase: watch::Sender<PhaseView>,
     /// Counts a drain that begins, by trigger.
-    pub drains: Arc<dyn Fn(&'static str) + Send + Sync>,
+    pub drains: Box<dyn Fn(&'static str)>,
     /// Who hears of those that are asked to go.
     pub witness: Witness,
 }
@@ -51,7 +51,8 @@ impl Retirements {
     /// Whoever drops this before has the rest stay; then [`Retirements::keep`] says so.
     pub async fn retire(&self, listener: ListenerIndex) {
         let part = Part::Removed(listener);
-        let (now, window) = (Instant::now(), self.settings.window.length);
+        let settings = Arc::clone(&self.settings.borrow());
+        let (now, window) = (Instant::now(), settings.window.length);
         let request = Request {
             trigger: Trigger::Reload,
             part: Some(part),
@@ -66,7 +67,7 @@ impl Retirements {
         notes.phases.push((Phase::Closing, Duration::ZERO));
         let name = part.name(&self.roster);
         tracing::info!(part = name, window = ?window, "drain begins");
-        self.close(listener, deadline).await;
+        self.close(listener, deadline, &settings).await;
         notes.gone = self.workers.cut(&Whom::Listener(listener)).await;
         self.settle(listener).await;
         notes.over = now.elapsed();
@@ -88,11 +89,11 @@ impl Retirements {
     }
 
     /// Asks one after the other to go, until all have or the deadline comes.
-    async fn close(&self, listener: ListenerIndex, deadline: Deadline) {
+    async fn close(&self, listener: ListenerIndex, deadline: Deadline, settings: &config::Drain) {
         let limits = Limits {
-            close_timeout: self.settings.close_timeout,
-            ahead: self.ahead,
-            at_once: self.settings.max_closing.get(),
+            close_timeout: settings.close_timeout,
+            ahead: *self.ahead.borrow(),
+            at_once: settings.max_closing.get(),
         };
         let mut closing = Closing::new(Instant::now(), deadline, limits);
         let mut ticks = ticks(TICK);

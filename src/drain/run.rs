@@ -21,14 +21,14 @@ use super::witness::Witness;
 
 /// What the drain reads, orders and writes.
 pub struct Parts {
-    /// `[drain]`.
-    pub settings: config::Drain,
+    /// `[drain]`, as it is now.
+    pub settings: watch::Receiver<Arc<config::Drain>>,
     /// How long there is.
     pub windows: Windows,
     /// The listeners.
     pub roster: Roster,
     /// The longest that a session hears of its Close before it comes.
-    pub ahead: Duration,
+    pub ahead: watch::Receiver<Duration>,
     /// The counts.
     pub ledgers: Ledgers,
     /// The ways to the workers.
@@ -49,10 +49,10 @@ pub struct Parts {
 
 /// What drives the phase from `starting` to the end of the process.
 pub struct Drain {
-    pub(super) settings: config::Drain,
+    settings: watch::Receiver<Arc<config::Drain>>,
     pub(super) windows: Windows,
     roster: Roster,
-    pub(super) ahead: Duration,
+    pub(super) ahead: watch::Receiver<Duration>,
     pub(super) ledgers: Ledgers,
     pub(super) workers: Workers,
     pub(super) holds: Holds,
@@ -240,6 +240,11 @@ impl Drain {
                 }));
             }
         });
+    }
+
+    /// `[drain]`, as it is now.
+    pub(super) fn settings(&self) -> Arc<config::Drain> {
+        Arc::clone(&self.settings.borrow())
     }
 
     /// What a part is called in the log and the report.

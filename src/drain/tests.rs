@@ -61,10 +61,10 @@ impl World {
         let ledger = Arc::new(Ledger::new(2, Durations::discarded()));
         let holds = Holds::new();
         let drain = Drain::new(Parts {
-            settings: settings(),
+            settings: watch::channel(Arc::new(settings())).1,
             windows: Windows::new(settings().window),
             roster: Roster::new(["chat", "raw"].map(|name| ListenerName(name.into()))),
-            ahead: Duration::ZERO,
+            ahead: watch::channel(Duration::ZERO).1,
             ledgers: Ledgers::new(vec![Arc::clone(&ledger)]),
             workers: Workers::new(vec![inbox]),
             holds: holds.clone(),

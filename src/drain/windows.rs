@@ -18,7 +18,7 @@ pub struct Length {
 /// The windows that are known. Written as platforms tell of theirs, read when a drain begins.
 #[derive(Clone, Debug)]
 pub struct Windows {
-    configured: Window,
+    configured: Arc<Mutex<Window>>,
     known: Arc<Mutex<BTreeMap<Arc<str>, Duration>>>,
 }
 
@@ -26,20 +26,35 @@ impl Windows {
     /// What is known before any platform has spoken.
     pub fn new(configured: Window) -> Windows {
         Windows {
-            configured,
+            configured: Arc::new(Mutex::new(configured)),
             known: Arc::default(),
         }
     }
 
+    /// What is configured from now on.
+    pub fn configure(&self, window: Window) {
+        *self
+            .configured
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = window;
+    }
+
+    fn configured(&self) -> Window {
+        *self
+            .configured
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether what platforms say is heeded; there is no need to ask them otherwise.
     pub fn are_wanted(&self) -> bool {
-        self.configured.auto
+        self.configured().auto
     }
 
     /// Takes a platform's word; a later one of the same source replaces it.
     pub fn learn(&self, source: &str, length: Duration) {
         let before = self.lock().insert(source.into(), length);
-        if self.configured.auto && before != Some(length) {
+        if self.configured().auto && before != Some(length) {
             tracing::info!(source, ?length, "window known");
         }
     }
@@ -55,13 +70,13 @@ impl Windows {
         let known = self.lock();
         let shortest = known.iter().min_by_key(|(_, length)| **length);
         match shortest {
-            Some((source, length)) if self.configured.auto => Length {
+            Some((source, length)) if self.configured().auto => Length {
                 length: *length,
                 source: Arc::clone(source),
             },
             _ => Length {
-                length: self.configured.length,
-                source: if self.configured.auto {
+                length: self.configured().length,
+                source: if self.configured().auto {
                     "default".into()
                 } else {
                     "configured".into()

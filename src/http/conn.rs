@@ -412,10 +412,12 @@ impl Connections {
 
     /// Looks for connections whose time is over: silent ones, slow heads, idle ones, and those
     /// that were asked to go and have not. Called every few hundred milliseconds.
-    pub fn sweep(&self, limits: impl Fn(ListenerIndex) -> (Duration, Duration)) {
+    pub fn sweep(&self, limits: impl Fn(ListenerIndex) -> Option<(Duration, Duration)>) {
         let now = Instant::now();
         for (slot, conn) in self.0.conns.borrow().iter() {
-            let (header_timeout, idle_timeout) = limits(conn.listener);
+            let Some((header_timeout, idle_timeout)) = limits(conn.listener) else {
+                continue;
+            };
             let age = conn.wire.in_stage_for();
             match conn.wire.stage() {
                 Stage::Fresh | Stage::Head if age >= header_timeout => {

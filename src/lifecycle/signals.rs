@@ -1,10 +1,12 @@
-//! Signals: SIGTERM and SIGINT start a drain, a second SIGINT hurries it, SIGQUIT ends it.
+//! Signals: SIGTERM and SIGINT start a drain, a second SIGINT hurries it, SIGQUIT ends it; SIGHUP has
+//! the configuration read anew.
 
 use std::io;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::admin::control::Reloads;
 use crate::drain::{Control, Request, Trigger};
 
 /// What a second SIGINT leaves.
@@ -19,6 +21,7 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -31,11 +34,12 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
     /// Passes signals on to the drain, for as long as it is polled.
-    pub async fn serve(mut self, control: Control) {
+    pub async fn serve(mut self, control: Control, reloads: Reloads) {
         let mut interrupted = false;
         loop {
             let (name, window) = tokio::select! {
@@ -47,6 +51,12 @@ impl Signals {
                 Some(()) = self.quit.recv() => {
                     tracing::warn!(signal = "SIGQUIT", "leaving at once");
                     control.cut_now();
+                    continue;
+                }
+                Some(()) = self.hangup.recv() => {
+                    tracing::info!(signal = "SIGHUP", "signal");
+                    // What came of it is in the log.
+                    let _ = reloads.reload().await;
                     continue;
                 }
                 else => return,

@@ -90,6 +90,11 @@ impl Listening {
         Ok(Listening(watch::readable(socket)?))
     }
 
+    /// The socket itself, watched by nobody.
+    pub fn into_socket(self) -> TcpListener {
+        self.0.into_inner()
+    }
+
     /// The next connection, non-blocking and without Nagle's delay. Cancel safe: a connection is
     /// accepted or still in the queue.
     ///

@@ -75,6 +75,15 @@ impl Roster {
             .unwrap_or_default()
     }
 
+    /// Whether each of these can have a place.
+    pub fn has_room_for(&self, names: &[&ListenerName]) -> bool {
+        let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
+        let is_there =
+            |name: &ListenerName| places.iter().flatten().any(|entry| entry.name == *name);
+        let new = names.iter().filter(|name| !is_there(name));
+        places.iter().flatten().count() + new.count() <= self.capacity
+    }
+
     /// Gives a listener a place: its own, if its sessions have not gone yet. None if there is none
     /// left.
     pub fn add(&self, name: &ListenerName) -> Option<ListenerIndex> {

@@ -17,6 +17,10 @@ struct Service {
     tables: String,
 }
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a slow service on a thread of its own, which nobody waits for"
+)]
 fn service(more: &str) -> Service {
     let events = Arc::new(Mutex::new(String::new()));
     let (tell, posted) = channel();

@@ -82,7 +82,7 @@ impl Events {
             if std::mem::take(&mut self.report) {
                 let report = self.control.reports.borrow().clone();
                 if let Some(report) = report {
-                    let whole = report::Whole::of(&report, &self.control.drain);
+                    let whole = report::Whole::of(&report, &self.control.drain.borrow());
                     return Some(self.event("report", &whole));
                 }
             }

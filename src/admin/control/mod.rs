@@ -11,6 +11,7 @@ mod holds;
 mod part;
 mod problem;
 mod rate;
+mod reload;
 mod report;
 mod routes;
 mod sessions;
@@ -35,6 +36,7 @@ use super::server::Answers;
 
 pub use holds::HoldView;
 pub use rate::Bucket;
+pub use reload::{NotReloaded, Reloaded, Reloads, Reply};
 pub use sessions::{SessionPage, SessionView, Sort, Ways};
 pub use status::{PartStatus, PlatformStatus, Status};
 
@@ -45,14 +47,16 @@ pub struct Control {
     pub settings: config::Admin,
     /// Where it is bound, with the real port.
     pub bound: config::Bind,
-    /// `[drain]`, for the exit code and the time that a session is given.
-    pub drain: config::Drain,
+    /// `[drain]` as it is now, for the exit code and the time that a session is given.
+    pub drain: watch::Receiver<Arc<config::Drain>>,
     /// How long there is for a drain.
     pub windows: Windows,
     /// What is known of the platforms.
     pub board: Board,
     /// The way to the drain.
     pub asks: drain::Control,
+    /// The way to whoever reads the configuration anew.
+    pub reloads: Reloads,
     /// The report of the last drain.
     pub reports: watch::Receiver<Option<Arc<Report>>>,
     /// The phase.

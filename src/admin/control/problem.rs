@@ -4,6 +4,8 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
+use crate::config::Finding;
+
 use super::body::{self, Body};
 
 /// Why a call was not granted.
@@ -82,6 +84,11 @@ impl Problem {
 
     /// The answer.
     pub(super) fn into_response(self) -> Response<Body> {
+        self.with(&[])
+    }
+
+    /// The answer, with what is wrong with a configuration.
+    pub(super) fn with(self, findings: &[Finding]) -> Response<Body> {
         let mut details = serde_json::json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or_default(),
@@ -90,6 +97,9 @@ impl Problem {
         });
         if let Some(field) = self.field {
             details["field"] = field.into();
+        }
+        if !findings.is_empty() {
+            details["findings"] = findings.iter().map(finding).collect();
         }
         let mut response = Response::new(body::whole(Bytes::from(details.to_string())));
         *response.status_mut() = self.status;
@@ -102,4 +112,16 @@ impl Problem {
         headers.extend(self.header);
         response
     }
+}
+
+fn finding(finding: &Finding) -> serde_json::Value {
+    let place = finding.place.as_ref();
+    serde_json::json!({
+        "severity": finding.severity.to_string(),
+        "key": finding.key,
+        "line": place.map(|place| place.line),
+        "column": place.map(|place| place.column),
+        "what": finding.what,
+        "help": finding.help,
+    })
 }

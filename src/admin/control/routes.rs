@@ -20,6 +20,7 @@ enum Path<'r> {
     Status,
     Drain,
     Report,
+    Reload,
     Sessions,
     Session(&'r str),
     Holds,
@@ -33,6 +34,7 @@ impl<'r> Path<'r> {
             "status" => Path::Status,
             "drain" => Path::Drain,
             "drain/report" => Path::Report,
+            "reload" => Path::Reload,
             "sessions" => Path::Sessions,
             "holds" => Path::Holds,
             "events" => Path::Events,
@@ -49,7 +51,7 @@ impl<'r> Path<'r> {
             Path::Status | Path::Report | Path::Sessions => "GET, HEAD",
             Path::Drain => "POST, DELETE",
             Path::Session(_) => "GET, HEAD, DELETE",
-            Path::Holds => "POST",
+            Path::Holds | Path::Reload => "POST",
             Path::Hold(_) => "PUT, DELETE",
             Path::Events => "GET",
         }
@@ -72,7 +74,9 @@ impl Control {
             return Err(Problem::too_many());
         }
         let path = Path::of(parts.uri.path()).ok_or_else(|| {
-            Problem::not_found("there are status, drain, sessions, holds and events under /v1/")
+            Problem::not_found(
+                "there are status, drain, sessions, holds, reload and events under /v1/",
+            )
         })?;
         let allowed = path.allowed();
         if !allowed.split(", ").any(|method| method == parts.method) {
@@ -90,7 +94,14 @@ impl Control {
             (_, Path::Report) => {
                 let report = self.reports.borrow().clone();
                 let report = report.ok_or_else(|| Problem::not_found("there was no drain yet"))?;
-                body::json(StatusCode::OK, &report::Whole::of(&report, &self.drain))
+                body::json(
+                    StatusCode::OK,
+                    &report::Whole::of(&report, &self.drain.borrow()),
+                )
+            }
+            (_, Path::Reload) => {
+                fields.done("no fields in this call")?;
+                self.reload().await?
             }
             (_, Path::Sessions) => self.list_sessions(parts.uri.query()).await?,
             (&Method::DELETE, Path::Session(id)) => self.end_session(id).await?,

@@ -245,7 +245,7 @@ impl Control {
     /// Asks one to go: it has the time of a drain's, and is cut alone after twice that.
     pub(super) async fn end_session(&self, id: &str) -> Result<Response<Body>, Problem> {
         let (id, view) = self.find(id).await?;
-        let close_timeout = self.drain.close_timeout;
+        let close_timeout = self.drain.borrow().close_timeout;
         let terms = Terms {
             until: Instant::now() + 2 * close_timeout,
             reserve: close_timeout,

@@ -124,7 +124,7 @@ impl Control {
         let exit_code = (view.phase == Phase::Drained)
             .then(|| self.reports.borrow().clone())
             .flatten()
-            .map(|report| report::exit_code(&report, &self.drain));
+            .map(|report| report::exit_code(&report, &self.drain.borrow()));
         let listeners = self.roster.all().into_iter();
         let sessions = listeners.map(|(index, name)| {
             let totals = &totals.0[usize::from(index.0)];

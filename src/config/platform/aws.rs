@@ -11,7 +11,7 @@ use crate::config::value::{self, show_duration};
 const OFTEN: Duration = Duration::from_secs(10);
 
 /// EC2 Auto Scaling, and target groups.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Aws {
     /// Between two looks at the instance's metadata.
     pub poll: Duration,

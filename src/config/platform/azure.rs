@@ -7,7 +7,7 @@ use crate::config::types::OnFreeze;
 use crate::config::value;
 
 /// Scheduled events of virtual machines.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Azure {
     /// Between two looks.
     pub poll: Duration,

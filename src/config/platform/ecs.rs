@@ -7,7 +7,7 @@ use crate::config::types::ProtectWhen;
 use crate::config::value;
 
 /// Tasks of ECS. Where the agent and the metadata are, the environment says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Ecs {
     /// Between two looks.
     pub poll: Duration,

@@ -4,7 +4,7 @@ use crate::config::section::{Found, Origin, Section};
 use crate::config::value;
 
 /// Notices of virtual machines.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Gcp {
     /// Where the metadata service is, the beginning of its URLs; if none, the environment says so.
     pub endpoint: Option<String>,

@@ -7,7 +7,7 @@ use crate::config::section::{Found, Section};
 use crate::config::value;
 
 /// Pods.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Kubernetes {
     /// Between two looks at the pod.
     pub poll: Duration,

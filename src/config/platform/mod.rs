@@ -24,7 +24,7 @@ use super::section::{Origin, Reader, Section};
 use super::value::{Wrong, nearest};
 
 /// The platforms that are on.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Platforms {
     /// EC2 Auto Scaling, and target groups.
     pub aws: Option<Aws>,

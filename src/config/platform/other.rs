@@ -7,7 +7,7 @@ use crate::config::section::{Found, Section};
 use crate::config::value;
 
 /// A file and a command, for what has no table of its own.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Other {
     /// A drain begins when this file appears.
     pub drain_file: Option<PathBuf>,

@@ -1,0 +1,129 @@
+//! What is served: the configuration, and what was made of it that all workers share. A reload makes
+//! the next one of it, and leaves as it is what has not changed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Config, Drain, LateArrivals, Listener, Upstream};
+use crate::net::Endpoints;
+use crate::session::{ListenerIndex, Roster};
+
+use super::peers;
+
+/// What is served.
+pub(super) struct Plan {
+    pub(super) config: Arc<Config>,
+    /// By place in the roster; none where nobody is.
+    places: Vec<Option<Arc<Served>>>,
+    /// The agents, in the order of the configuration.
+    agents: Vec<Arc<Endpoints>>,
+    /// The most client connections at once.
+    pub(super) most: usize,
+}
+
+/// A listener, with all that it is served by.
+pub(super) struct Served {
+    pub(super) settings: Listener,
+    pub(super) upstream: Upstream,
+    /// What late arrivals meet.
+    pub(super) late: LateArrivals,
+    pub(super) sse_retry: Duration,
+    pub(super) agent: Arc<Endpoints>,
+    /// There is one where late arrivals are forwarded.
+    pub(super) peer: Option<Arc<Endpoints>>,
+}
+
+impl Served {
+    fn is_as(&self, settings: &Listener, upstream: &Upstream, drain: &Drain) -> bool {
+        self.settings == *settings
+            && self.upstream == *upstream
+            && (self.late, self.sse_retry) == (drain.late_arrivals, drain.sse_retry)
+    }
+}
+
+impl Plan {
+    /// What is served at first.
+    pub(super) fn first(config: Arc<Config>, roster: &Roster, most: usize) -> Plan {
+        let nothing = Plan {
+            config: Arc::clone(&config),
+            places: Vec::new(),
+            agents: Vec::new(),
+            most,
+        };
+        nothing.next(config, roster, most)
+    }
+
+    /// What is served after a reload. Every listener of `config` has its place already.
+    pub(super) fn next(&self, config: Arc<Config>, roster: &Roster, most: usize) -> Plan {
+        let before = self.config.upstreams.iter().zip(&self.agents);
+        let agents: Vec<_> = config
+            .upstreams
+            .iter()
+            .map(|upstream| {
+                let mut before = before.clone();
+                match before.find(|(before, _)| *before == upstream) {
+                    Some((_, agent)) => Arc::clone(agent),
+                    None => Arc::new(Endpoints::new(upstream)),
+                }
+            })
+            .collect();
+        let mut places = Vec::new();
+        for settings in &config.listeners {
+            let place = roster.find(&settings.name.0);
+            let mut upstreams = config.upstreams.iter().zip(&agents);
+            let of = upstreams.find(|(upstream, _)| upstream.name == settings.upstream);
+            let (Some(place), Some((upstream, agent))) = (place, of) else {
+                continue;
+            };
+            let at = usize::from(place.0);
+            if places.len() <= at {
+                places.resize_with(at + 1, || None);
+            }
+            places[at] = Some(match self.at(place) {
+                Some(before) if before.is_as(settings, upstream, &config.drain) => {
+                    Arc::clone(before)
+                }
+                _ => Arc::new(Served {
+                    settings: settings.clone(),
+                    upstream: upstream.clone(),
+                    late: config.drain.late_arrivals,
+                    sse_retry: config.drain.sse_retry,
+                    agent: Arc::clone(agent),
+                    peer: peers::endpoints(settings, upstream),
+                }),
+            });
+        }
+        Plan {
+            config,
+            places,
+            agents,
+            most,
+        }
+    }
+
+    /// Who is at this place.
+    pub(super) fn at(&self, listener: ListenerIndex) -> Option<&Arc<Served>> {
+        self.places.get(usize::from(listener.0))?.as_ref()
+    }
+
+    /// Everybody, by place.
+    pub(super) fn served(&self) -> impl Iterator<Item = (ListenerIndex, &Arc<Served>)> {
+        let places = (0..).map(ListenerIndex).zip(&self.places);
+        places.filter_map(|(index, served)| Some((index, served.as_ref()?)))
+    }
+
+    /// The agents that sessions are passed to.
+    pub(super) fn agents(&self) -> Arc<[Arc<Endpoints>]> {
+        let used = |agent: &&Arc<Endpoints>| {
+            let mut served = self.served();
+            served.any(|(_, served)| Arc::ptr_eq(&served.agent, agent))
+        };
+        self.agents.iter().filter(used).cloned().collect()
+    }
+
+    /// The agents, and the peers.
+    pub(super) fn probed(&self) -> Vec<Arc<Endpoints>> {
+        let peers = self.served().filter_map(|(_, served)| served.peer.clone());
+        self.agents().iter().cloned().chain(peers).collect()
+    }
+}

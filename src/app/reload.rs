@@ -1,0 +1,259 @@
+//! A reload: the configuration is read anew, and what has changed is served from then on. All of it
+//! holds, or none; sessions that are open stay as they are.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::control::{NotReloaded, Reloaded, Reply};
+use crate::config::{self, Config, Faults, Finding, Listener, Loaded, Severity, needs_restart};
+use crate::drain::{Retirements, Windows};
+use crate::net::{Endpoints, Tasks, TcpBound, bind};
+use crate::session::{ListenerIndex, Phase, PhaseView, Roster};
+
+use super::doors::Doors;
+use super::plan::Plan;
+
+/// Reads the configuration anew.
+pub type Source = Box<dyn Fn() -> Result<Loaded, Faults> + Send>;
+
+/// What a reload reads and writes.
+pub(super) struct Reloader {
+    /// Nothing can be read again without one.
+    pub(super) source: Option<Source>,
+    pub(super) plan: watch::Sender<Arc<Plan>>,
+    pub(super) agents: watch::Sender<Arc<[Arc<Endpoints>]>>,
+    pub(super) drain: watch::Sender<Arc<config::Drain>>,
+    pub(super) ahead: watch::Sender<Duration>,
+    pub(super) windows: Windows,
+    pub(super) roster: Roster,
+    pub(super) phase: watch::Receiver<PhaseView>,
+    pub(super) doors: Doors,
+    pub(super) retirements: Rc<Retirements>,
+    /// The most client connections that a configuration may have.
+    pub(super) most: Box<dyn Fn(&Config) -> usize>,
+}
+
+/// Where a listener's connections come from after a reload.
+enum Way {
+    /// From where they came before.
+    Stays,
+    /// From a socket that is new.
+    Bound(TcpBound),
+    /// From the socket of another listener, which gives it up.
+    Of(ListenerIndex),
+}
+
+impl Reloader {
+    /// Reloads whenever it is asked to.
+    pub(super) async fn run(mut self, mut asked: mpsc::UnboundedReceiver<Reply>) {
+        let tasks = Tasks::new();
+        let mut going = BTreeMap::new();
+        while let Some(reply) = asked.recv().await {
+            let outcome = self.reload(&tasks, &mut going).await;
+            match &outcome {
+                Ok(changes) => tracing::info!(
+                    added = ?changes.added,
+                    changed = ?changes.changed,
+                    removed = ?changes.removed,
+                    upstreams = ?changes.upstreams,
+                    "reloaded"
+                ),
+                Err(why) => {
+                    tracing::error!(%why, "not reloaded");
+                    if let NotReloaded::Refused(findings) = why {
+                        for finding in findings {
+                            tracing::error!("{finding}");
+                        }
+                    }
+                }
+            }
+            // Whoever has gone need not hear.
+            let _ = reply.send(outcome);
+        }
+    }
+
+    async fn reload(
+        &mut self,
+        tasks: &Tasks,
+        going: &mut BTreeMap<ListenerIndex, CancellationToken>,
+    ) -> Result<Reloaded, NotReloaded> {
+        if self.phase.borrow().phase != Phase::Serving {
+            return Err(NotReloaded::Draining);
+        }
+        let source = self.source.as_ref().ok_or(NotReloaded::Nothing)?;
+        let loaded = source();
+        let refused = |faults: Faults| NotReloaded::Refused(faults.findings().to_vec());
+        let Loaded { config, warnings } = loaded.map_err(refused)?;
+        let before = Arc::clone(&self.plan.borrow());
+        let fixed = needs_restart(&before.config, &config);
+        if !fixed.is_empty() {
+            return Err(NotReloaded::Refused(fixed));
+        }
+        let ways = self.ways(&config)?;
+        let added = self.places_for(&config)?;
+
+        // From here on nothing can fail.
+        let config = Arc::new(config);
+        let removed: Vec<_> = before
+            .served()
+            .filter(|(_, served)| {
+                !config
+                    .listeners
+                    .iter()
+                    .any(|l| l.name == served.settings.name)
+            })
+            .map(|(listener, served)| (listener, served.settings.name.to_string()))
+            .collect();
+        for (listener, _) in &removed {
+            self.roster.remove(*listener);
+        }
+        let most = (self.most)(&config);
+        let plan = Arc::new(before.next(Arc::clone(&config), &self.roster, most));
+        let changes = changes(&before, &plan, &added, &removed, &warnings);
+        for (listener, _) in plan.served() {
+            if let Some(going) = going.remove(&listener) {
+                going.cancel();
+                self.retirements.keep(listener);
+            }
+        }
+        self.agents.send_replace(plan.agents());
+        self.drain.send_replace(Arc::new(config.drain.clone()));
+        self.ahead.send_replace(config.longest_announcement());
+        self.windows.configure(config.drain.window);
+        self.plan.send_replace(plan);
+        self.open(&config.listeners, ways).await;
+        for (listener, _) in removed {
+            let closed = self.doors.close(listener);
+            let (retirements, cancelled) = (Rc::clone(&self.retirements), CancellationToken::new());
+            going.insert(listener, cancelled.clone());
+            tasks.spawn(async move {
+                if let Some(closed) = closed {
+                    // An acceptor that has gone has closed its socket too.
+                    let _ = closed.await;
+                }
+                cancelled
+                    .run_until_cancelled(retirements.retire(listener))
+                    .await;
+            });
+        }
+        Ok(changes)
+    }
+
+    /// The sockets that the listeners of a configuration need, those that are new bound.
+    fn ways(&self, config: &Config) -> Result<Vec<Way>, NotReloaded> {
+        let stays = |listener: ListenerIndex| {
+            let name = self.roster.name(listener);
+            let of = |next: &&Listener| *next.name.0 == *name;
+            let next = config.listeners.iter().find(of);
+            next.is_some_and(|next| self.doors.addr(listener) == Some(next.bind))
+        };
+        let mut ways = Vec::new();
+        let mut findings = Vec::new();
+        for next in &config.listeners {
+            let own = self.roster.find(&next.name.0);
+            if own.is_some_and(stays) {
+                ways.push(Way::Stays);
+                continue;
+            }
+            let other = self.doors.at(next.bind).filter(|other| !stays(*other));
+            if let Some(other) = other {
+                ways.push(Way::Of(other));
+                continue;
+            }
+            match bind(next.bind) {
+                Ok(socket) => ways.push(Way::Bound(TcpBound {
+                    socket,
+                    is_shared: false,
+                })),
+                Err(error) => findings.push(refusal(&next.name.0, &error.to_string())),
+            }
+        }
+        match findings.is_empty() {
+            true => Ok(ways),
+            false => Err(NotReloaded::Refused(findings)),
+        }
+    }
+
+    /// Gives every listener its place; those that had none before are named.
+    fn places_for(&self, config: &Config) -> Result<Vec<String>, NotReloaded> {
+        let listeners = config.listeners.iter().map(|listener| &listener.name);
+        let new: Vec<_> = listeners
+            .filter(|name| self.roster.find(&name.0).is_none())
+            .collect();
+        if !self.roster.has_room_for(&new) {
+            let what = "there are too many listeners whose sessions have not gone yet";
+            let last = new.last().map(ToString::to_string).unwrap_or_default();
+            return Err(NotReloaded::Refused(vec![refusal(&last, what)]));
+        }
+        for name in &new {
+            self.roster.add(name);
+        }
+        Ok(new.into_iter().map(ToString::to_string).collect())
+    }
+
+    /// Has the listeners accept that did not, each by its way.
+    async fn open(&mut self, listeners: &[Listener], ways: Vec<Way>) {
+        let mut opened = Vec::new();
+        for (next, way) in listeners.iter().zip(ways) {
+            let bound = match way {
+                Way::Stays => continue,
+                Way::Bound(bound) => Some(bound),
+                Way::Of(other) => self.doors.hand_over(other).await,
+            };
+            opened.push((next, bound));
+        }
+        for (next, bound) in opened {
+            let Some(listener) = self.roster.find(&next.name.0) else {
+                continue;
+            };
+            // It may have another socket still: what waits there is taken first.
+            drop(self.doors.close(listener));
+            if let Some(Ok(addr)) = bound.as_ref().map(|bound| bound.socket.local_addr()) {
+                let name = &*next.name.0;
+                tracing::info!(listener = name, protocol = next.protocol.label(), %addr, "listening");
+            }
+            self.doors.open(listener, next.bind, bound);
+        }
+    }
+}
+
+fn refusal(listener: &str, what: &str) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        key: format!("listener {listener}"),
+        place: None,
+        what: what.to_owned(),
+        help: "nothing was changed; mend it and reload again".to_owned(),
+    }
+}
+
+fn changes(
+    before: &Plan,
+    after: &Plan,
+    added: &[String],
+    removed: &[(ListenerIndex, String)],
+    warnings: &[Finding],
+) -> Reloaded {
+    let changed = after.served().filter(|(listener, served)| {
+        let same = |before: &Arc<_>| Arc::ptr_eq(before, served);
+        before.at(*listener).is_some_and(|before| !same(before))
+    });
+    let upstreams = after.config.upstreams.iter();
+    let upstreams = upstreams.filter(|upstream| !before.config.upstreams.contains(upstream));
+    Reloaded {
+        added: added.to_vec(),
+        changed: changed
+            .map(|(_, served)| served.settings.name.to_string())
+            .collect(),
+        removed: removed.iter().map(|(_, name)| name.clone()).collect(),
+        upstreams: upstreams
+            .map(|upstream| upstream.name.to_string())
+            .collect(),
+        warnings: warnings.iter().map(ToString::to_string).collect(),
+    }
+}
