@@ -64,12 +64,12 @@ impl Reloader {
                     "reloaded"
                 ),
                 Err(why) => {
-                    tracing::error!(%why, "not reloaded");
                     if let NotReloaded::Refused(findings) = why {
                         for finding in findings {
                             tracing::error!("{finding}");
                         }
                     }
+                    tracing::error!(%why, "not reloaded");
                 }
             }
             // Whoever has gone need not hear.

@@ -109,7 +109,7 @@ pub(crate) struct Proxy {
     pub(crate) admin: SocketAddr,
     log: Receiver<Value>,
     asked: Receiver<Vec<u8>>,
-    _config: tempfile::NamedTempFile,
+    config: tempfile::NamedTempFile,
 }
 
 impl Drop for Proxy {
@@ -178,7 +178,7 @@ impl Proxy {
             admin: nowhere,
             log,
             asked: agent.asked,
-            _config: config,
+            config,
         };
         loop {
             let fields = proxy.next_log()["fields"].clone();
@@ -196,6 +196,13 @@ impl Proxy {
                 _ => {}
             }
         }
+    }
+
+    /// Puts this in the place of a part of its configuration's text.
+    pub(crate) fn rewrite(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.config.path()).expect("read");
+        assert!(text.contains(from), "{from} is not in {text}");
+        std::fs::write(self.config.path(), text.replace(from, to)).expect("written");
     }
 
     fn next_log(&self) -> Value {

@@ -6,4 +6,5 @@ mod drains;
 mod harness;
 mod hostile;
 mod parts;
+mod reload;
 mod unix;

@@ -41,5 +41,6 @@ mod house;
 mod http_rules;
 mod metrics;
 mod relay_bytes;
+mod reload;
 mod self_check;
 mod self_check_delay;

@@ -2,18 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::task::{JoinHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio::task::JoinHandle;
 
 use crate::cloud::balancing::{TargetGroup, arn};
 use crate::cloud::scaling::Hook;
 use crate::cloud::{Cloud, GROUP, HOOK, OTHER, OWN};
-use crate::harness::agent::websocket::WebSocketAgent;
-use crate::harness::client::websocket::{self, Record};
+pub use crate::harness::crowd::Crowd;
 use crate::harness::log::Log;
-use crate::harness::manners::Sort;
 use crate::harness::proxy::Builder;
-use crate::harness::wire::End;
 use crate::harness::{Proxy, patience, within};
 
 /// The name of the target group.
@@ -121,91 +117,6 @@ pub fn assert_prompt(cloud: &Cloud, sign: Instant) {
     println!("the drain began {late:.3?} after its sign");
     let most = patience(Duration::from_secs(1) + ALLOWANCE);
     assert!(late <= most, "{late:?} after its sign");
-}
-
-/// Clients of every manner, and the agent that they talk to.
-pub struct Crowd {
-    agent: WebSocketAgent,
-    clients: JoinSet<Record>,
-    sorts: Vec<(String, Sort)>,
-}
-
-impl Crowd {
-    /// Nobody yet, before an agent.
-    pub fn new() -> Crowd {
-        Crowd {
-            agent: WebSocketAgent::start(),
-            clients: JoinSet::new(),
-            sorts: Vec::new(),
-        }
-    }
-
-    /// A proxy before the agent.
-    pub fn proxy(&self) -> Builder {
-        Proxy::http(self.agent.agent.addr)
-    }
-
-    /// Adds so many clients, and waits until the proxy counts them all.
-    pub async fn joins(&mut self, proxy: &Proxy, count: usize) {
-        let addr = proxy.addr("web");
-        for n in self.sorts.len()..self.sorts.len() + count {
-            let sort = [Sort::Asker, Sort::Pusher][n % 2];
-            let name = format!("ws-{n}");
-            let (path, style) = sort.manners(n, &name);
-            self.sorts.push((name.clone(), sort));
-            let wire = within(20, "a WebSocket", websocket::open(addr, &path)).await;
-            let wire = wire.unwrap();
-            self.clients.spawn(async move {
-                websocket::converse(wire, &name, style, CancellationToken::new()).await
-            });
-        }
-        let total = self.sorts.len() as f64;
-        proxy
-            .metrics_until("the crowd", |scrape| scrape.open("websocket") == total)
-            .await;
-    }
-
-    /// Waits until all have gone, and checks that everyone was asked politely and lost nothing.
-    pub async fn left_well(&mut self) {
-        let clients = std::mem::take(&mut self.clients).join_all();
-        let records = within(120, "the crowd to have gone", clients).await;
-        let names: Vec<_> = records.iter().map(|record| record.name.clone()).collect();
-        let sides = within(20, "the agent's ends", self.agent.ledger.sides(&names)).await;
-        let mut faults = Vec::new();
-        for client in &records {
-            let (name, agent) = (&client.name, &sides[&client.name]);
-            for (who, side) in [("client", &client.side), ("agent", agent)] {
-                if side.close.map(|close| close.code) != Some(1012) {
-                    faults.push(format!("{name}: the {who} saw the Close {:?}", side.close));
-                }
-                if side.end != Some(End::Fin) {
-                    faults.push(format!("{name}: the {who} saw the end {:?}", side.end));
-                }
-                faults.extend(
-                    side.faults
-                        .iter()
-                        .map(|fault| format!("{name}: {who}: {fault}")),
-                );
-            }
-            if client.unanswered > 0 {
-                faults.push(format!("{name}: {} without answer", client.unanswered));
-            }
-            for (from, to) in [(&client.side, agent), (agent, &client.side)] {
-                match to.missing_from(from) {
-                    Ok(0) => {}
-                    missing => faults.push(format!("{name}: lost: {missing:?}")),
-                }
-            }
-        }
-        let said: u64 = records.iter().map(|client| client.side.sent).sum();
-        let heard: usize = records
-            .iter()
-            .map(|client| client.side.received.len())
-            .sum();
-        println!("{} sessions: {said} said, {heard} heard", records.len());
-        assert!(said > 0 && heard > 0, "nobody said anything");
-        assert!(faults.is_empty(), "{faults:#?}");
-    }
 }
 
 /// What a scale-in came to.

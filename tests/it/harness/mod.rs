@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod balancer;
 pub mod client;
+pub mod crowd;
 pub mod delay;
 pub mod frames;
 pub mod ledger;

@@ -19,6 +19,8 @@ use super::within;
 
 /// How long a start, a phase change and the like may take, in seconds.
 const SOON: u64 = 20;
+/// What its configuration is called.
+const FILE: &str = "lameduck.toml";
 
 /// A running proxy. Dropped, it is killed; dropped by a panic, it shows its log.
 pub struct Proxy {
@@ -30,7 +32,7 @@ pub struct Proxy {
     /// What it wrote to stdout.
     pub stdout: Log,
     exit: watch::Receiver<Option<Exit>>,
-    _files: TempDir,
+    files: TempDir,
 }
 
 /// How and when the process ended.
@@ -205,6 +207,18 @@ impl Proxy {
         within(SOON, what, found).await
     }
 
+    /// The text of the configuration that was written for it.
+    pub fn configuration(&self) -> String {
+        std::fs::read_to_string(self.files.path().join(FILE)).unwrap()
+    }
+
+    /// Changes the configuration's file, and no more.
+    pub fn rewrite(&self, text: &str) {
+        let fresh = self.files.path().join("fresh.toml");
+        std::fs::write(&fresh, text).unwrap();
+        std::fs::rename(fresh, self.files.path().join(FILE)).unwrap();
+    }
+
     /// The drain report, from its line in the log.
     pub fn report(&self) -> Value {
         let report = self
@@ -358,7 +372,7 @@ impl Builder {
             log,
             stdout,
             exit,
-            _files: files,
+            files,
         }
     }
 
@@ -403,7 +417,7 @@ impl Builder {
                 text
             }
         };
-        let path = files.path().join("lameduck.toml");
+        let path = files.path().join(FILE);
         std::fs::write(&path, text).unwrap();
         Some(path)
     }
