@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::control::Control;
 use crate::admin::{self, Health};
+use crate::http::check;
 use crate::lifecycle::hooks::Hooks;
 use crate::net::{Endpoints, Tasks};
 use crate::session::Ledgers;
@@ -58,7 +59,9 @@ pub(super) fn run(birth: Birth) -> io::Result<()> {
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
         let tasks = Tasks::new();
-        tasks.spawn(probe(endpoints, peers));
+        for endpoints in endpoints.iter().chain(peers.iter().flatten()) {
+            watch(&tasks, endpoints);
+        }
         tasks.spawn(upkeep());
         tasks.spawn(give_back(health.readiness.ledgers.clone()));
         if let Some(hooks) = hooks {
@@ -75,15 +78,49 @@ pub(super) fn run(birth: Birth) -> io::Result<()> {
     })
 }
 
-/// A peer that is not there is to be known before a drain needs it.
-async fn probe(endpoints: Arc<[Arc<Endpoints>]>, peers: Arc<[Option<Arc<Endpoints>>]>) {
+/// Keeps what is known of an upstream, or of a peer, up to date: a peer that is not there is to be
+/// known before a drain needs it.
+fn watch(tasks: &Tasks, endpoints: &Arc<Endpoints>) {
+    if let Some(every) = endpoints.resolve_interval() {
+        tasks.spawn(look_up(Arc::clone(endpoints), every));
+    }
+    match endpoints.check() {
+        Some(check) => tasks.spawn(ask(tasks.clone(), Arc::clone(endpoints), check.interval)),
+        None => tasks.spawn(probe(Arc::clone(endpoints))),
+    }
+}
+
+async fn look_up(endpoints: Arc<Endpoints>, every: Duration) {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        while endpoints.resolve().await.is_err() && endpoints.members().is_empty() {
+            // Nothing can be served before a name is known.
+            sleep(PROBE).await;
+        }
+    }
+}
+
+async fn ask(tasks: Tasks, endpoints: Arc<Endpoints>, every: Duration) {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        for asked in endpoints.take_for_check() {
+            let endpoints = Arc::clone(&endpoints);
+            // Each on its own: one that hangs must not hold up the others.
+            tasks.spawn(async move { check::ask(&endpoints, asked.member()).await });
+        }
+    }
+}
+
+async fn probe(endpoints: Arc<Endpoints>) {
     let mut ticks = interval(PROBE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        for endpoints in endpoints.iter().chain(peers.iter().flatten()) {
-            endpoints.probe_unhealthy().await;
-        }
+        endpoints.probe_unhealthy().await;
     }
 }
 

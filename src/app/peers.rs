@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::config::{Config, Upstream, UpstreamName};
+use crate::config::{Balance, Config, Upstream, UpstreamName};
 use crate::net::{Endpoints, Socket};
 
 /// What logs and metrics call a peer: the key that names it.
@@ -11,17 +11,23 @@ const NAME: &str = "forward_to";
 
 /// The peers' endpoints, by listener. A peer is given the time that the listener's agent is.
 pub(super) fn endpoints(config: &Config) -> Arc<[Option<Arc<Endpoints>>]> {
-    let of = |listener: &crate::config::Listener| {
+    let of = |(i, listener): (usize, &crate::config::Listener)| {
         let peer = listener.forward_to.clone()?;
         let mut upstreams = config.upstreams.iter();
         let agent = upstreams.find(|upstream| upstream.name == listener.upstream)?;
-        Some(Arc::new(Endpoints::new(&Upstream {
+        // Behind the upstreams of the configuration.
+        let index = u16::try_from(config.upstreams.len() + i).unwrap_or(u16::MAX);
+        let peer = Upstream {
             name: UpstreamName(NAME.into()),
             endpoints: vec![peer],
+            balance: Balance::Least,
+            check: None,
+            eject: None,
             ..agent.clone()
-        })))
+        };
+        Some(Arc::new(Endpoints::new(index, &peer)))
     };
-    config.listeners.iter().map(of).collect()
+    config.listeners.iter().enumerate().map(of).collect()
 }
 
 /// Whether a late arrival comes from the peer that it would be passed to, which is late itself

@@ -180,10 +180,11 @@ impl App {
         let ledgers = ledgers(&config);
         let endpoints = endpoints(&config);
         let peers = peers::endpoints(&config);
+        let upstreams = Arc::clone(&endpoints);
 
         let ready = Readiness {
             phase: view.clone(),
-            endpoints: Arc::clone(&endpoints),
+            endpoints: used(&endpoints, &config),
             ledgers: ledgers.clone(),
             rule: config.drain.readiness,
         };
@@ -194,6 +195,11 @@ impl App {
             holds: holds.clone(),
             drains: Arc::new(Mutex::new(BTreeMap::new())),
             board: board.clone(),
+            upstreams: endpoints
+                .iter()
+                .chain(peers.iter().flatten())
+                .cloned()
+                .collect(),
         };
         for (listener, socket) in config.listeners.iter().zip(&listeners) {
             say_listening(&listener.name, listener.protocol, &socket.socket);
@@ -226,6 +232,7 @@ impl App {
                 reports: reported,
                 phase: view.clone(),
                 listeners: Arc::clone(&exposition.listeners),
+                upstreams: Arc::clone(&endpoints),
                 ledgers: ledgers.clone(),
                 workers: workers.clone(),
                 holds: holds.clone(),
@@ -285,6 +292,7 @@ impl App {
             settings: config.drain.clone(),
             windows,
             listeners: Arc::clone(&exposition.listeners),
+            upstreams: Arc::clone(&upstreams),
             ahead: longest_announcement(&config),
             ledgers,
             workers: workers.clone(),
@@ -375,20 +383,21 @@ fn ledgers(config: &Config) -> Ledgers {
     Ledgers::new((0..config.workers.get()).map(ledger).collect())
 }
 
-/// The endpoints, by listener; listeners of one upstream share them.
+/// The endpoints, by upstream.
 fn endpoints(config: &Config) -> Arc<[Arc<Endpoints>]> {
-    let upstreams: Vec<_> = config
-        .upstreams
-        .iter()
-        .map(|upstream| Arc::new(Endpoints::new(upstream)))
-        .collect();
-    let of = |listener: &crate::config::Listener| {
-        let found = upstreams
-            .iter()
-            .find(|endpoints| *endpoints.name() == listener.upstream);
-        Arc::clone(found.expect("a listener's upstream exists in a valid config"))
+    let upstreams = (0..).zip(&config.upstreams);
+    upstreams
+        .map(|(index, upstream)| Arc::new(Endpoints::new(index, upstream)))
+        .collect()
+}
+
+/// Those that a listener leads to: without the others the process can serve.
+fn used(all: &[Arc<Endpoints>], config: &Config) -> Arc<[Arc<Endpoints>]> {
+    let is_used = |endpoints: &&Arc<Endpoints>| {
+        let mut listeners = config.listeners.iter();
+        listeners.any(|listener| listener.upstream == *endpoints.name())
     };
-    config.listeners.iter().map(of).collect()
+    all.iter().filter(is_used).cloned().collect()
 }
 
 /// [`Shared`], but for what is made together with the workers.

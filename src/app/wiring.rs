@@ -8,7 +8,7 @@ use http::StatusCode;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, UpstreamName};
 use crate::http::Arrival;
 use crate::net::{Endpoints, TcpBound};
 use crate::session::{Ledgers, ListenerIndex, Order, PhaseView, WorkerIndex};
@@ -30,7 +30,7 @@ pub(super) type HealthOn = Arc<dyn Fn(ListenerIndex) -> (StatusCode, Bytes) + Se
 pub(super) struct Shared {
     pub(super) config: Arc<Config>,
     pub(super) ledgers: Ledgers,
-    /// By listener.
+    /// By upstream, in the order of the configuration.
     pub(super) endpoints: Arc<[Arc<Endpoints>]>,
     /// By listener; there is a peer where late arrivals are forwarded.
     pub(super) peers: Arc<[Option<Arc<Endpoints>>]>,
@@ -41,6 +41,15 @@ pub(super) struct Shared {
     pub(super) most: usize,
     pub(super) health: HealthOn,
     pub(super) stop: CancellationToken,
+}
+
+impl Shared {
+    /// The endpoints of an upstream.
+    pub(super) fn endpoints_of(&self, upstream: &UpstreamName) -> &Arc<Endpoints> {
+        let mut all = self.endpoints.iter();
+        let found = all.find(|endpoints| endpoints.name() == upstream);
+        found.expect("a listener's upstream exists in a valid config")
+    }
 }
 
 /// What one worker is born with.

@@ -125,7 +125,7 @@ impl Worker {
                 .iter()
                 .find(|u| u.name == listener.upstream);
             let upstream = upstream.expect("a listener's upstream exists in a valid config");
-            let endpoints = Arc::clone(&self.shared.endpoints[i]);
+            let endpoints = Arc::clone(self.shared.endpoints_of(&listener.upstream));
             let agent = Rc::new(Agent::new(upstream, endpoints, self.tasks.clone()));
             let peer = self.shared.peers[i].as_ref().map(|peer| {
                 let (peer, tasks) = (Arc::clone(peer), self.tasks.clone());
@@ -286,11 +286,14 @@ impl Way {
             Some(peer) => (peer, Refusal::Draining),
             None => (&self.agent, Refusal::Upstream),
         };
-        let upstream = match agent.dialer().dial().await {
-            Ok(upstream) if self.peer.is_some() && peers::passes_back(&upstream, client_addr) => {
+        let key = agent.dialer().address_key(client_addr.ip());
+        let upstream = match agent.dialer().dial(key).await {
+            Ok((upstream, _))
+                if self.peer.is_some() && peers::passes_back(&upstream, client_addr) =>
+            {
                 None
             }
-            Ok(upstream) => Some(upstream.into_raw()),
+            Ok((upstream, seat)) => Some((upstream.into_raw(), seat)),
             Err(e) => {
                 tracing::debug!(client.addr = %client_addr, error = %e, "no agent");
                 None
@@ -300,10 +303,13 @@ impl Way {
             connected.ledger().refused(connected.listener(), why);
             return turn_away(socket, connected).await;
         };
-        let Ok(upstream) = upstream else { return };
+        let (Ok(upstream), seat) = upstream else {
+            return;
+        };
         let tunnel = Tunnel {
             client: socket,
             upstream,
+            seat,
             to_upstream: Default::default(),
             to_client: Default::default(),
             speech: Speech::Bytes,

@@ -19,6 +19,7 @@ mod schema;
 mod section;
 mod token;
 mod types;
+mod upstream;
 mod value;
 
 #[cfg(test)]
@@ -32,4 +33,5 @@ pub use overrides::Overrides;
 pub use platform::{Aws, PlatformName, Platforms};
 pub use token::Token;
 pub use types::*;
+pub use upstream::{Balance, Check, CheckKind, Eject, HashOn, Upstream};
 pub use value::{ListenUrl, Wrong};

@@ -8,8 +8,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::config::{self, ListenerName};
+use crate::net::Endpoints;
 use crate::session::{
-    DrainView, Holds, Ledgers, Part, PartView, Phase, PhaseView, Refusal, Workers,
+    DrainView, Holds, Ledgers, ListenerIndex, Part, PartView, Phase, PhaseView, Refusal, Workers,
 };
 
 use super::control::{Answer, Refused, Reply, Request, Trigger, Wish, Wishes};
@@ -27,6 +28,8 @@ pub struct Parts {
     pub windows: Windows,
     /// The listeners' names, by index.
     pub listeners: Arc<[ListenerName]>,
+    /// The agents' endpoints.
+    pub upstreams: Arc<[Arc<Endpoints>]>,
     /// The longest that a session hears of its Close before it comes.
     pub ahead: Duration,
     /// The counts.
@@ -52,6 +55,7 @@ pub struct Drain {
     pub(super) settings: config::Drain,
     pub(super) windows: Windows,
     listeners: Arc<[ListenerName]>,
+    pub(super) upstreams: Arc<[Arc<Endpoints>]>,
     pub(super) ahead: Duration,
     pub(super) ledgers: Ledgers,
     pub(super) workers: Workers,
@@ -79,6 +83,7 @@ impl Drain {
             settings: parts.settings,
             windows: parts.windows,
             listeners: parts.listeners,
+            upstreams: parts.upstreams,
             ahead: parts.ahead,
             ledgers: parts.ledgers,
             workers: parts.workers,
@@ -214,15 +219,20 @@ impl Drain {
 
     pub(super) fn publish(&self, part: Option<Part>, phase: Phase, drain: Option<DrainView>) {
         let since = Instant::now();
+        if let Some(Part::Endpoint(id)) = part {
+            self.set_drained(id, drain.is_some());
+        }
+        let name = part.map(|part| self.name(part).into());
         self.phase.send_modify(|view| match (part, drain) {
             (None, drain) => {
                 *view = PhaseView {
                     phase,
                     since,
                     drain,
-                    // Who serves again serves as a whole.
+                    // Who serves again serves as a whole, but for endpoints that are drained: they
+                    // may be gone.
                     parts: match phase {
-                        Phase::Serving => Vec::new(),
+                        Phase::Serving => self.drained_endpoints(&view.parts),
                         _ => std::mem::take(&mut view.parts),
                     },
                 }
@@ -231,6 +241,7 @@ impl Drain {
                 view.parts.retain(|view| view.part != part);
                 view.parts.extend(drain.map(|drain| PartView {
                     part,
+                    name: name.clone().unwrap_or_default(),
                     phase,
                     since,
                     drain,
@@ -241,7 +252,14 @@ impl Drain {
 
     /// What a part is called in the log and the report.
     pub(super) fn name(&self, part: Part) -> String {
-        part.name(&self.listeners)
+        match part {
+            Part::Listener(ListenerIndex(index)) => {
+                format!("listener {}", self.listeners[usize::from(index)])
+            }
+            Part::Endpoint(id) => self.name_of_endpoint(id),
+            // Rounded, since a share such as 0.07 is no exact number of hundredths.
+            Part::Share(share) => format!("share {}%", (share * 10_000.0).round() / 100.0),
+        }
     }
 }
 

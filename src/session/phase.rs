@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::ListenerIndex;
-use crate::config::ListenerName;
+use super::{EndpointId, ListenerIndex};
 
 /// The way from serving to gone (DESIGN.md, "The drain").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -112,21 +111,11 @@ pub struct PhaseView {
 pub enum Part {
     /// A listener, with all its sessions.
     Listener(ListenerIndex),
+    /// An endpoint, with all sessions on it. Nothing is refused meanwhile, as long as there are
+    /// others.
+    Endpoint(EndpointId),
     /// So many of the open sessions, from 0.0 to 1.0. Nothing is refused meanwhile.
     Share(f64),
-}
-
-impl Part {
-    /// What it is called in the log, the report and the status.
-    pub fn name(self, listeners: &[ListenerName]) -> String {
-        match self {
-            Part::Listener(ListenerIndex(index)) => {
-                format!("listener {}", listeners[usize::from(index)])
-            }
-            // Rounded, since a share such as 0.07 is no exact number of hundredths.
-            Part::Share(share) => format!("share {}%", (share * 10_000.0).round() / 100.0),
-        }
-    }
 }
 
 /// What every room may know of the drain of a part.
@@ -134,6 +123,8 @@ impl Part {
 pub struct PartView {
     /// Which part.
     pub part: Part,
+    /// What it is called in the log, the report and the status.
+    pub name: Arc<str>,
     /// Its phase.
     pub phase: Phase,
     /// Since when.
@@ -195,6 +186,7 @@ mod tests {
         let mut view = PhaseView::starting();
         view.parts.push(PartView {
             part: Part::Listener(here),
+            name: "listener here".into(),
             phase: Phase::Draining,
             since: now,
             drain: DrainView {

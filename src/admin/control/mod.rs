@@ -15,6 +15,7 @@ mod report;
 mod routes;
 mod sessions;
 mod status;
+mod upstreams;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, ListenerName};
 use crate::drain::{self, Report, Windows};
+use crate::net::Endpoints;
 use crate::session::{Holds, Ledgers, PhaseView, Workers};
 
 use super::board::Board;
@@ -37,6 +39,7 @@ pub use holds::HoldView;
 pub use rate::Bucket;
 pub use sessions::{SessionPage, SessionView, Sort, Ways};
 pub use status::{PartStatus, PlatformStatus, Status};
+pub use upstreams::{EndpointView, UpstreamView};
 
 /// What the control API answers from.
 #[derive(Clone, Debug)]
@@ -59,6 +62,8 @@ pub struct Control {
     pub phase: watch::Receiver<PhaseView>,
     /// The listeners' names, by index.
     pub listeners: Arc<[ListenerName]>,
+    /// The agents' endpoints.
+    pub upstreams: Arc<[Arc<Endpoints>]>,
     /// The counts.
     pub ledgers: Ledgers,
     /// The ways to the workers.

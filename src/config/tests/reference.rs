@@ -15,7 +15,10 @@ fn uncommented() -> String {
     };
     let lines = REFERENCE.lines().map(|line| match line.strip_prefix("# ") {
         Some(text)
-            if is_key(text) || text.starts_with("[listener") || text.starts_with("[platform") =>
+            if is_key(text)
+                || ["[listener", "[platform", "[upstream"]
+                    .iter()
+                    .any(|table| text.starts_with(table)) =>
         {
             text
         }
