@@ -87,6 +87,7 @@ fn scrape(bencher: Bencher<'_, '_>, listeners: u16) {
     let names = (0..listeners).map(|at| ListenerName(format!("listener-{at}").into()));
     let (_phase, view) = watch::channel(PhaseView::starting());
     let exposition = Exposition {
+        upstreams: Default::default(),
         listeners: names.collect(),
         ledgers: Ledgers::new(ledgers),
         phase: view,

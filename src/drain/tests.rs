@@ -63,6 +63,7 @@ impl World {
             settings: settings(),
             windows: Windows::new(settings().window),
             listeners: ["chat", "raw"].map(|name| ListenerName(name.into())).into(),
+            upstreams: Arc::default(),
             ahead: Duration::ZERO,
             ledgers: Ledgers::new(vec![Arc::clone(&ledger)]),
             workers: Workers::new(vec![inbox]),
@@ -126,8 +127,9 @@ impl World {
                 Order::Cut { whom, reply } => {
                     let mut gone = Gone::default();
                     let mut sessions = self.sessions.borrow_mut();
-                    let meant = sessions
-                        .extract_if(.., |slot, session| whom.means(session.listener, id(*slot)));
+                    let meant = sessions.extract_if(.., |slot, session| {
+                        whom.means(session.listener, None, id(*slot))
+                    });
                     for (slot, session) in meant {
                         let facts = facts((&slot, &session));
                         gone.cut.push(CutSession {
@@ -221,6 +223,7 @@ fn id(slot: usize) -> SessionId {
 
 fn facts((slot, session): (&usize, &Session)) -> Facts {
     Facts {
+        endpoint: None,
         id: id(*slot),
         listener: session.listener,
         holding: Holding::Session(Kind::Websocket),
