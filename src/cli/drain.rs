@@ -73,7 +73,7 @@ fn path_of(endpoint: &str) -> String {
     let mut encoded = String::new();
     for byte in address.bytes() {
         match byte {
-            b if b.is_ascii_alphanumeric() || b":/._-[]".contains(&b) => encoded.push(b.into()),
+            b if b.is_ascii_alphanumeric() || b":/._-".contains(&b) => encoded.push(b.into()),
             b => encoded.push_str(&format!("%{b:02X}")),
         }
     }

@@ -211,8 +211,8 @@ impl Agent {
                 Ok(seat) => seat,
                 Err(nowhere) => return Err(last.unwrap_or(nowhere).into()),
             };
-            goes_to(seat.id());
-            let member = Arc::clone(seat.member());
+            let id = seat.id();
+            goes_to(id);
             let sent = self.send_to(seat, request, &again).await;
             match &sent {
                 // Nothing was sent, and the endpoint is known to be out of reach.
@@ -220,12 +220,17 @@ impl Agent {
                     if let Err(AgentError::Dial(e)) = sent {
                         last = Some(e);
                     }
-                    tried.push(member.id());
+                    tried.push(id);
                     continue;
                 }
                 Err(AgentError::RequestBody(_)) => {}
-                Err(_) => self.dialer.endpoints().went_wrong(&member),
-                Ok((response, _)) => self.judge(&member, response.status()),
+                Err(_) => {
+                    let endpoints = self.dialer.endpoints();
+                    if let Some(member) = endpoints.member(id) {
+                        endpoints.went_wrong(&member);
+                    }
+                }
+                Ok((response, lease)) => self.judge(lease.seat.member(), response.status()),
             }
             return sent;
         }

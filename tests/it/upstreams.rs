@@ -34,8 +34,11 @@ pub(crate) async fn call(proxy: &Proxy, method: &str, path: &str, body: &str) ->
     let admin: SocketAddr = admin.unwrap().parse().unwrap();
     let asked = async {
         let mut wire = Wire::connect(admin).await?;
-        let fields = [("connection", "close")];
-        wire.request(method, path, &fields, body.as_bytes()).await
+        let length = body.len();
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n");
+        wire.send(format!("{head}content-length: {length}\r\n\r\n{body}"))
+            .await?;
+        wire.response(method).await
     };
     within(10, path, asked).await.expect("an answer")
 }

@@ -66,8 +66,10 @@ fn it_is_good_as_it_is() {
 
 #[test]
 fn every_key_in_it_is_known_and_its_value_legal() {
-    // `forward_to` has no meaning with the default.
-    let text = uncommented().replace("= \"refuse\"", "= \"forward\"");
+    // `forward_to` and `hash_on` have no meaning with the defaults.
+    let text = uncommented()
+        .replace("= \"refuse\"", "= \"forward\"")
+        .replace("= \"least\"", "= \"hash\"");
     assert_eq!(told(&text), [""; 0]);
 }
 

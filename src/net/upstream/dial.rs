@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::{Balance, Endpoint, UpstreamName};
 use crate::net::Socket;
@@ -184,7 +184,8 @@ impl Dialer {
         }
         if tried.is_empty() && self.seen.borrow().1.is_empty() {
             // Whatever comes of it is told by the next look.
-            let _ = self.shared.resolve().await;
+            let limit = self.shared.settings.connect_timeout;
+            let _ = timeout(limit, self.shared.resolve()).await;
         }
         self.seat(key, tried).ok_or_else(|| DialError::Nowhere {
             upstream: self.shared.name().clone(),

@@ -143,6 +143,12 @@ impl Member {
         self.is_gone.load(Ordering::Relaxed)
     }
 
+    /// Whether it has to be known though it is gone: its sessions are still shown and can be asked
+    /// to go, and one that is drained stays so if it comes back.
+    pub(super) fn is_kept(&self) -> bool {
+        self.sessions() > 0 || self.is_drained()
+    }
+
     /// Whether new sessions may go to it.
     pub fn takes_sessions(&self) -> bool {
         !self.is_drained() && !self.is_gone()

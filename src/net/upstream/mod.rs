@@ -56,7 +56,7 @@ impl Drop for Asked {
 struct Members {
     /// Those that take new sessions, as far as they are well.
     list: Arc<[Arc<Member>]>,
-    /// Gone from their names, but with sessions on them.
+    /// Gone from their names, but with sessions on them; or drained, which holds if they come back.
     leaving: Vec<Arc<Member>>,
     /// By configured endpoint, whom it stands for.
     sources: Vec<Vec<EndpointId>>,
@@ -113,11 +113,11 @@ impl Endpoints {
         &self.settings.name
     }
 
-    /// Its endpoints, those that are gone but have sessions on them included.
+    /// Its endpoints, those that are gone but have sessions on them or are drained included.
     pub fn members(&self) -> Vec<Arc<Member>> {
         let members = self.lock();
         let leaving = members.leaving.iter();
-        let leaving = leaving.filter(|member| member.sessions() > 0);
+        let leaving = leaving.filter(|member| member.is_kept());
         members.list.iter().chain(leaving).cloned().collect()
     }
 

@@ -140,8 +140,7 @@ impl Endpoints {
         for member in &joined {
             tracing::info!(upstream = %self.name(), endpoint = %member.label(), "endpoint joins");
         }
-        // Kept while sessions are on it, so that they are still shown and can be asked to go.
-        members.leaving.retain(|member| member.sessions() > 0);
+        members.leaving.retain(|member| member.is_kept());
         members.leaving.extend(gone);
         members.list = stay.into_iter().chain(joined).collect();
         self.version.fetch_add(1, Ordering::Release);
