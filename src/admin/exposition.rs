@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::board::{Board, Platform};
 use crate::config::PlatformName;
+use crate::net::Upstreams;
 use crate::session::metrics::{self as names, Family};
 use crate::session::{
     Direction, Holds, Kind, Ledgers, ListenerTotals, Outcome, Phase, PhaseView, Refusal, Roster,
@@ -74,6 +75,8 @@ pub struct Exposition {
     pub drains: Arc<Mutex<BTreeMap<&'static str, u64>>>,
     /// What is known of the platforms.
     pub board: Board,
+    /// The agents and the peers.
+    pub upstreams: Upstreams,
 }
 
 impl Exposition {
@@ -99,6 +102,7 @@ impl Exposition {
         }
         out.family(names::HOLDS_OPEN);
         out.sample(names::HOLDS_OPEN, &[], &self.holds.live(Instant::now()));
+        self.endpoints(&mut out);
         self.platforms(&mut out);
         out.family(names::BUILD_INFO);
         out.sample(
@@ -184,6 +188,30 @@ impl Exposition {
                 }
             });
         }
+    }
+
+    fn endpoints(&self, out: &mut Text) {
+        let mut seen = BTreeMap::new();
+        for endpoints in self.upstreams.all() {
+            for member in endpoints.members() {
+                // Two listeners may have one peer, which each of them knows for itself.
+                let labels = (endpoints.name().clone(), escaped(&member.label().0));
+                let values: &mut (bool, u64, u64) = seen.entry(labels).or_default();
+                values.0 |= member.is_well() && !member.is_ejected();
+                values.1 += member.sessions() as u64;
+                values.2 += member.ejections();
+            }
+        }
+        let mut each = |family, value: &dyn Fn(&(bool, u64, u64)) -> u64| {
+            out.family(family);
+            for ((upstream, endpoint), values) in &seen {
+                let labels = [("upstream", &*upstream.0), ("endpoint", endpoint)];
+                out.sample(family, &labels, &value(values));
+            }
+        };
+        each(names::UPSTREAM_HEALTHY, &|values| values.0.into());
+        each(names::UPSTREAM_SESSIONS, &|values| values.1);
+        each(names::UPSTREAM_EJECTIONS, &|values| values.2);
     }
 
     fn platforms(&self, out: &mut Text) {

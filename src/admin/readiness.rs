@@ -6,7 +6,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::config;
-use crate::net::Endpoints;
+use crate::net::Upstreams;
 use crate::session::{Ledgers, ListenerIndex, Phase, PhaseView};
 
 /// What readiness is made of.
@@ -15,7 +15,7 @@ pub struct Readiness {
     /// The phase.
     pub phase: watch::Receiver<PhaseView>,
     /// The agents.
-    pub endpoints: watch::Receiver<Arc<[Arc<Endpoints>]>>,
+    pub upstreams: Upstreams,
     /// The counts.
     pub ledgers: Ledgers,
     /// `[drain]`, as it is now.
@@ -62,8 +62,8 @@ impl Readiness {
             config::Readiness::Keep => false,
             config::Readiness::Auto => !looks_away,
         };
-        let endpoints = Arc::clone(&self.endpoints.borrow());
-        let lost = endpoints.iter().find(|endpoints| !endpoints.any_healthy());
+        let agents = self.upstreams.used();
+        let lost = agents.iter().find(|endpoints| !endpoints.any_healthy());
         match phase {
             Phase::Starting => (false, "starting".to_owned()),
             Phase::Drained => (false, "drained".to_owned()),

@@ -19,9 +19,8 @@ use crate::session::Ledgers;
 
 use super::memory::Memory;
 use super::plan::Plan;
+use super::watching;
 
-/// How often an endpoint is tried that could not be reached.
-const PROBE: Duration = Duration::from_secs(1);
 /// How often it is looked whether most sessions are gone.
 const LOOK: Duration = Duration::from_millis(250);
 /// How often histogram samples are folded; without it they pile up.
@@ -58,7 +57,7 @@ pub(super) fn run(birth: Birth) -> io::Result<()> {
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
         let tasks = Tasks::new();
-        tasks.spawn(probe(plan));
+        tasks.spawn(watching::run(tasks.clone(), plan));
         tasks.spawn(upkeep());
         tasks.spawn(give_back(health.readiness.ledgers.clone()));
         if let Some(hooks) = hooks {
@@ -73,19 +72,6 @@ pub(super) fn run(birth: Birth) -> io::Result<()> {
         let _ = timeout(LAST_WORDS, connections.all_gone()).await;
         served.map(drop)
     })
-}
-
-/// A peer that is not there is to be known before a drain needs it.
-async fn probe(plan: watch::Receiver<Arc<Plan>>) {
-    let mut ticks = interval(PROBE);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let probed = plan.borrow().probed();
-        for endpoints in probed {
-            endpoints.probe_unhealthy().await;
-        }
-    }
 }
 
 /// Of a wave of sessions nothing should be left.

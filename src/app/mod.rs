@@ -18,6 +18,7 @@ mod reload;
 mod sockets;
 #[cfg(feature = "systemd")]
 mod systemd;
+mod watching;
 mod wiring;
 mod worker;
 

@@ -1,22 +1,25 @@
 //! The peers that late arrivals are forwarded to: as agents, but for their addresses.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
-use crate::config::{Listener, Upstream, UpstreamName};
+use crate::config::{Balance, Listener, Upstream, UpstreamName};
 use crate::net::{Endpoints, Socket};
 
 /// What logs and metrics call a peer: the key that names it.
 const NAME: &str = "forward_to";
 
-/// The peer of a listener, if it has one. It is given the time that the listener's agent is.
-pub(super) fn endpoints(listener: &Listener, agent: &Upstream) -> Option<Arc<Endpoints>> {
-    let peer = listener.forward_to.clone()?;
-    Some(Arc::new(Endpoints::new(&Upstream {
+/// The peer of a listener, if it has one. It is given the time that the listener's agent is, and the
+/// index of an upstream.
+pub(super) fn endpoints(index: u16, listener: &Listener, agent: &Upstream) -> Option<Endpoints> {
+    let peer = Upstream {
         name: UpstreamName(NAME.into()),
-        endpoints: vec![peer],
+        endpoints: vec![listener.forward_to.clone()?],
+        balance: Balance::Least,
+        check: None,
+        eject: None,
         ..agent.clone()
-    })))
+    };
+    Some(Endpoints::new(index, &peer))
 }
 
 /// Whether a late arrival comes from the peer that it would be passed to, which is late itself

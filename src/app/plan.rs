@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Drain, LateArrivals, Listener, Upstream};
-use crate::net::Endpoints;
+use crate::net::{Endpoints, Upstreams};
 use crate::session::{ListenerIndex, Roster};
 
 use super::peers;
@@ -19,6 +19,8 @@ pub(super) struct Plan {
     agents: Vec<Arc<Endpoints>>,
     /// The most client connections at once.
     pub(super) most: usize,
+    /// The index of the next upstream that is new.
+    next: u16,
 }
 
 /// A listener, with all that it is served by.
@@ -49,24 +51,28 @@ impl Plan {
             places: Vec::new(),
             agents: Vec::new(),
             most,
+            next: 0,
         };
         nothing.next(config, roster, most)
     }
 
     /// What is served after a reload. Every listener of `config` has its place already.
     pub(super) fn next(&self, config: Arc<Config>, roster: &Roster, most: usize) -> Plan {
-        let before = self.config.upstreams.iter().zip(&self.agents);
-        let agents: Vec<_> = config
-            .upstreams
-            .iter()
-            .map(|upstream| {
-                let mut before = before.clone();
-                match before.find(|(before, _)| *before == upstream) {
-                    Some((_, agent)) => Arc::clone(agent),
-                    None => Arc::new(Endpoints::new(upstream)),
-                }
-            })
-            .collect();
+        let mut next = self.next;
+        let mut take = || {
+            let index = next;
+            next = next.wrapping_add(1);
+            index
+        };
+        let agent = |upstream: &Upstream| {
+            let mut before = self.config.upstreams.iter().zip(&self.agents);
+            match before.find(|(before, _)| before.name == upstream.name) {
+                Some((before, agent)) if before == upstream => Arc::clone(agent),
+                Some((_, agent)) => Arc::new(agent.succeeded_by(upstream)),
+                None => Arc::new(Endpoints::new(take(), upstream)),
+            }
+        };
+        let agents: Vec<_> = config.upstreams.iter().map(agent).collect();
         let mut places = Vec::new();
         for settings in &config.listeners {
             let place = roster.find(&settings.name.0);
@@ -89,7 +95,7 @@ impl Plan {
                     late: config.drain.late_arrivals,
                     sse_retry: config.drain.sse_retry,
                     agent: Arc::clone(agent),
-                    peer: peers::endpoints(settings, upstream),
+                    peer: peers::endpoints(take(), settings, upstream).map(Arc::new),
                 }),
             });
         }
@@ -98,6 +104,7 @@ impl Plan {
             places,
             agents,
             most,
+            next,
         }
     }
 
@@ -112,18 +119,25 @@ impl Plan {
         places.filter_map(|(index, served)| Some((index, served.as_ref()?)))
     }
 
-    /// The agents that sessions are passed to.
-    pub(super) fn agents(&self) -> Arc<[Arc<Endpoints>]> {
+    /// Lets everybody else know the upstreams.
+    pub(super) fn publish(&self, upstreams: &Upstreams) {
         let used = |agent: &&Arc<Endpoints>| {
             let mut served = self.served();
             served.any(|(_, served)| Arc::ptr_eq(&served.agent, agent))
         };
-        self.agents.iter().filter(used).cloned().collect()
+        upstreams.replace(
+            self.agents.iter().cloned().collect(),
+            self.agents.iter().filter(used).cloned().collect(),
+            self.peers().collect(),
+        );
     }
 
     /// The agents, and the peers.
-    pub(super) fn probed(&self) -> Vec<Arc<Endpoints>> {
-        let peers = self.served().filter_map(|(_, served)| served.peer.clone());
-        self.agents().iter().cloned().chain(peers).collect()
+    pub(super) fn upstreams(&self) -> Vec<Arc<Endpoints>> {
+        self.agents.iter().cloned().chain(self.peers()).collect()
+    }
+
+    fn peers(&self) -> impl Iterator<Item = Arc<Endpoints>> {
+        self.served().filter_map(|(_, served)| served.peer.clone())
     }
 }

@@ -20,7 +20,7 @@ use crate::drain::{self, Control, Drain, Report, Retirements, Windows, Witness};
 #[cfg(feature = "systemd")]
 use crate::lifecycle::Systemd;
 use crate::lifecycle::{Desks, Platforms, Signals, hooks};
-use crate::net::{Descriptors, Inherited, TcpBound};
+use crate::net::{Descriptors, Inherited, TcpBound, Upstreams};
 use crate::session::metrics::Durations;
 use crate::session::{Holds, Ledger, Ledgers, ListenerIndex, PhaseView, Roster, Whom, Workers};
 
@@ -190,8 +190,9 @@ impl App {
             .map(|listener| listener.name.clone());
         let roster = Roster::new(names);
         let ledgers = ledgers(&config, &roster);
+        let upstreams = Upstreams::default();
         let plan = Arc::new(Plan::first(Arc::clone(&config), &roster, most(&config)));
-        let (agents, endpoints) = watch::channel(plan.agents());
+        plan.publish(&upstreams);
         let (plan, planned) = watch::channel(plan);
         let (settings, set) = watch::channel(Arc::new(config.drain.clone()));
         let (ahead, known_ahead) = watch::channel(config.longest_announcement());
@@ -199,7 +200,7 @@ impl App {
 
         let ready = Readiness {
             phase: view.clone(),
-            endpoints,
+            upstreams: upstreams.clone(),
             ledgers: ledgers.clone(),
             drain: set.clone(),
         };
@@ -210,6 +211,7 @@ impl App {
             holds: holds.clone(),
             drains: Arc::new(Mutex::new(BTreeMap::new())),
             board: board.clone(),
+            upstreams: upstreams.clone(),
         };
         for (listener, socket) in config.listeners.iter().zip(&listeners) {
             say_listening(&listener.name, listener.protocol, &socket.socket);
@@ -243,6 +245,7 @@ impl App {
                 reports: reported,
                 phase: view.clone(),
                 roster: roster.clone(),
+                upstreams: upstreams.clone(),
                 ledgers: ledgers.clone(),
                 workers: workers.clone(),
                 holds: holds.clone(),
@@ -324,7 +327,7 @@ impl App {
         let reloader = Reloader {
             source,
             plan,
-            agents,
+            upstreams: upstreams.clone(),
             drain: settings,
             ahead,
             windows: windows.clone(),
@@ -338,6 +341,7 @@ impl App {
             settings: set,
             windows,
             roster,
+            upstreams,
             ahead: known_ahead,
             ledgers,
             workers: workers.clone(),

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::control::{NotReloaded, Reloaded, Reply};
 use crate::config::{self, Config, Faults, Finding, Listener, Loaded, Severity, needs_restart};
 use crate::drain::{Retirements, Windows};
-use crate::net::{Endpoints, Tasks, TcpBound, bind};
+use crate::net::{Tasks, TcpBound, Upstreams, bind};
 use crate::session::{ListenerIndex, Phase, PhaseView, Roster};
 
 use super::doors::Doors;
@@ -26,7 +26,7 @@ pub(super) struct Reloader {
     /// Nothing can be read again without one.
     pub(super) source: Option<Source>,
     pub(super) plan: watch::Sender<Arc<Plan>>,
-    pub(super) agents: watch::Sender<Arc<[Arc<Endpoints>]>>,
+    pub(super) upstreams: Upstreams,
     pub(super) drain: watch::Sender<Arc<config::Drain>>,
     pub(super) ahead: watch::Sender<Duration>,
     pub(super) windows: Windows,
@@ -121,7 +121,7 @@ impl Reloader {
                 self.retirements.keep(listener);
             }
         }
-        self.agents.send_replace(plan.agents());
+        plan.publish(&self.upstreams);
         self.drain.send_replace(Arc::new(config.drain.clone()));
         self.ahead.send_replace(config.longest_announcement());
         self.windows.configure(config.drain.window);

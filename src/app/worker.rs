@@ -335,11 +335,14 @@ impl Way {
             Some(peer) => (peer, Refusal::Draining),
             None => (&self.agent, Refusal::Upstream),
         };
-        let upstream = match agent.dialer().dial().await {
-            Ok(upstream) if self.peer.is_some() && peers::passes_back(&upstream, client_addr) => {
+        let key = agent.dialer().address_key(client_addr.ip());
+        let upstream = match agent.dialer().dial(key).await {
+            Ok((upstream, _))
+                if self.peer.is_some() && peers::passes_back(&upstream, client_addr) =>
+            {
                 None
             }
-            Ok(upstream) => Some(upstream.into_raw()),
+            Ok((upstream, seat)) => Some((upstream.into_raw(), seat)),
             Err(e) => {
                 tracing::debug!(client.addr = %client_addr, error = %e, "no agent");
                 None
@@ -349,10 +352,13 @@ impl Way {
             connected.ledger().refused(connected.listener(), why);
             return turn_away(socket, connected).await;
         };
-        let Ok(upstream) = upstream else { return };
+        let (Ok(upstream), seat) = upstream else {
+            return;
+        };
         let tunnel = Tunnel {
             client: socket,
             upstream,
+            seat,
             to_upstream: Default::default(),
             to_client: Default::default(),
             speech: Speech::Bytes,

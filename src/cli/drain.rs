@@ -34,6 +34,10 @@ pub(super) struct DrainArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "share")]
     listener: Option<String>,
 
+    /// Drain one endpoint alone, as UPSTREAM/ADDRESS, while the others serve
+    #[arg(long, value_name = "ENDPOINT", value_parser = endpoint, conflicts_with_all = ["listener", "share"])]
+    endpoint: Option<String>,
+
     /// Ask a share of the open sessions to go, such as 25%, while everything serves: it hands load
     /// to machines that are new
     #[arg(long, value_name = "PERCENT", value_parser = share)]
@@ -49,6 +53,33 @@ fn share(text: &str) -> Result<String, Wrong> {
     flag::share(text).map(|_| text.to_owned())
 }
 
+/// An endpoint with its upstream, as it is written.
+fn endpoint(text: &str) -> Result<String, Wrong> {
+    match text.split_once('/') {
+        Some((upstream, address)) if !upstream.is_empty() && !address.is_empty() => {
+            Ok(text.to_owned())
+        }
+        _ => Err(Wrong {
+            what: format!("`{text}` is no endpoint of an upstream"),
+            help: "write the upstream and the address, such as \"agent/127.0.0.1:9000\"".to_owned(),
+        }),
+    }
+}
+
+/// Where an endpoint's drain is started and cancelled.
+fn path_of(endpoint: &str) -> String {
+    let (upstream, address) = endpoint.split_once('/').unwrap_or_default();
+    // What a path may not hold (RFC 3986 3.3), and its own sign of what follows.
+    let mut encoded = String::new();
+    for byte in address.bytes() {
+        match byte {
+            b if b.is_ascii_alphanumeric() || b":/._-".contains(&b) => encoded.push(b.into()),
+            b => encoded.push_str(&format!("%{b:02X}")),
+        }
+    }
+    format!("/v1/upstreams/{upstream}/endpoints/{encoded}/drain")
+}
+
 impl DrainArgs {
     /// The part that is meant, as the status calls it; none for everything.
     fn part(&self) -> Option<Meant> {
@@ -56,16 +87,20 @@ impl DrainArgs {
             .listener
             .as_ref()
             .map(|name| format!("listener {name}"));
-        let listener = listener.map(Meant::Listener);
-        listener.or(self.share.is_some().then_some(Meant::Share))
+        let endpoint = self
+            .endpoint
+            .as_ref()
+            .map(|name| format!("endpoint {name}"));
+        let one = listener.or(endpoint).map(Meant::One);
+        one.or(self.share.is_some().then_some(Meant::Share))
     }
 }
 
 /// What is drained, where it is not everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Meant {
-    /// A listener, by what the status calls it.
-    Listener(String),
+    /// A listener or an endpoint, by what the status calls it.
+    One(String),
     /// A share: there is no more than one.
     Share,
 }
@@ -74,7 +109,7 @@ impl Meant {
     /// Whether a part's name in the status is this.
     pub(super) fn is(&self, part: &str) -> bool {
         match self {
-            Meant::Listener(name) => name == part,
+            Meant::One(name) => name == part,
             Meant::Share => part.starts_with("share "),
         }
     }
@@ -88,6 +123,10 @@ pub(super) struct UndrainArgs {
     /// The drain of this listener alone
     #[arg(long, value_name = "NAME", conflicts_with = "share")]
     listener: Option<String>,
+
+    /// Have this endpoint take sessions again, as UPSTREAM/ADDRESS
+    #[arg(long, value_name = "ENDPOINT", value_parser = endpoint, conflicts_with_all = ["listener", "share"])]
+    endpoint: Option<String>,
 
     /// The drain of a share: who has been asked goes, nobody else is asked
     #[arg(long)]
@@ -114,9 +153,9 @@ pub(super) async fn drain(args: DrainArgs) -> Result<u8, Error> {
             wish.insert(name.to_owned(), value.into());
         }
     }
-    let answer = client
-        .ask(Method::POST, "/v1/drain", Some(&wish.into()))
-        .await?;
+    let path = args.endpoint.as_deref().map(path_of);
+    let path = path.as_deref().unwrap_or("/v1/drain");
+    let answer = client.ask(Method::POST, path, Some(&wish.into())).await?;
     let status: Status = answer.read()?;
     let begun = if answer.status == StatusCode::ACCEPTED {
         "the drain begins"
@@ -142,10 +181,11 @@ pub(super) async fn drain(args: DrainArgs) -> Result<u8, Error> {
 /// Cancels a drain.
 pub(super) async fn undrain(args: UndrainArgs) -> Result<u8, Error> {
     let client = args.target.client()?;
-    let path = match (&args.listener, args.share) {
-        (Some(name), _) => format!("/v1/drain?listener={name}"),
-        (None, true) => "/v1/drain?share".to_owned(),
-        (None, false) => "/v1/drain".to_owned(),
+    let path = match (&args.listener, &args.endpoint, args.share) {
+        (_, Some(endpoint), _) => path_of(endpoint),
+        (Some(name), ..) => format!("/v1/drain?listener={name}"),
+        (None, None, true) => "/v1/drain?share".to_owned(),
+        (None, None, false) => "/v1/drain".to_owned(),
     };
     let answer = client.ask(Method::DELETE, &path, None).await?;
     let status: Status = answer.read()?;

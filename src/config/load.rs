@@ -14,8 +14,9 @@ use super::section::{Found, Reader};
 use super::token::Token;
 use super::types::{
     Admin, Config, Drain, Endpoint, Goodbye, Health, Hooks, Http, LateArrivals, Limits, Listener,
-    Log, Upstream,
+    Log,
 };
+use super::upstream::{Balance, Upstream};
 use super::value::Wrong;
 
 /// A configuration to run with.
@@ -188,13 +189,19 @@ impl RawUpstream {
                 .map(|endpoint| endpoint.value)
                 .collect()
         };
-        Some(Upstream {
+        let upstream = Upstream {
             name: self.name?.value,
             endpoints: values(self.endpoints),
             connect_timeout: self.connect_timeout.value,
             response_timeout: self.response_timeout.value,
             idle_timeout: self.idle_timeout.value,
-        })
+            balance: Balance::Least,
+            slow_start: Default::default(),
+            resolve_interval: Default::default(),
+            check: None,
+            eject: None,
+        };
+        Some(self.balancing.into_upstream(upstream))
     }
 }
 

@@ -20,6 +20,7 @@ mod schema;
 mod section;
 mod token;
 mod types;
+mod upstream;
 mod value;
 
 #[cfg(test)]
@@ -34,4 +35,5 @@ pub use platform::{Aws, PlatformName, Platforms};
 pub use restart::needs_restart;
 pub use token::Token;
 pub use types::*;
+pub use upstream::{Balance, Check, CheckKind, Eject, HashOn, Upstream};
 pub use value::{ListenUrl, Wrong};

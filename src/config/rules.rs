@@ -127,6 +127,13 @@ fn upstreams(raw: &Raw, reader: &Reader<'_>, has_file: bool) {
                 .is_some_and(|wanted| exists(&wanted.value, raw))
         });
     for upstream in &raw.upstreams.value {
+        let speaks_bytes = upstream
+            .name
+            .as_ref()
+            .is_some_and(|name| is_used_by_bytes(&name.value, raw));
+        upstream
+            .balancing
+            .check(&upstream.path, speaks_bytes, reader);
         let mut seen: Vec<&Found<_>> = Vec::new();
         for endpoint in &upstream.endpoints {
             if seen.iter().any(|other| other.value == endpoint.value) {
@@ -156,6 +163,16 @@ fn exists(name: &UpstreamName, raw: &Raw) -> bool {
         .iter()
         .filter_map(|upstream| upstream.name.as_ref());
     names.any(|other| other.value == *name)
+}
+
+/// Whether a listener without HTTP leads there.
+fn is_used_by_bytes(name: &UpstreamName, raw: &Raw) -> bool {
+    raw.listeners.value.iter().any(|listener| {
+        let wanted = listener.upstream.as_ref();
+        let protocol = listener.protocol.as_ref();
+        wanted.is_some_and(|wanted| wanted.value == *name)
+            && protocol.is_some_and(|protocol| protocol.value == Protocol::Tcp)
+    })
 }
 
 fn is_used(name: &UpstreamName, raw: &Raw) -> bool {

@@ -17,6 +17,7 @@ use super::types::{
     Bind, CloseOrder, Endpoint, ExitWhenDrained, Forwarded, HookUrl, LateArrivals, ListenerName,
     LogFormat, Protocol, Readiness, Stretch, UpstreamName, Window,
 };
+use super::upstream::RawBalancing;
 use super::value::{self, Size};
 
 /// A file as it was read.
@@ -77,6 +78,7 @@ pub(super) struct RawUpstream {
     pub(super) connect_timeout: Found<Duration>,
     pub(super) response_timeout: Found<Duration>,
     pub(super) idle_timeout: Found<Duration>,
+    pub(super) balancing: RawBalancing,
 }
 
 /// `[drain.hooks]`.
@@ -326,6 +328,7 @@ impl RawUpstream {
             // Shorter than the 5 s after which uvicorn and node hang up, so that it is rare for a
             // request to meet a connection as it closes.
             idle_timeout: table.read("idle_timeout", value::duration, secs(4)),
+            balancing: RawBalancing::read(table),
         }
     }
 }

@@ -12,6 +12,7 @@ use http::HeaderName;
 use super::announcement::Announcement;
 use super::platform::Platforms;
 use super::token::Token;
+use super::upstream::Upstream;
 
 /// The name of a listener, as written in the configuration and as shown in metrics.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -162,21 +163,6 @@ pub enum Forwarded {
     Replace,
     /// What the client sent is passed on as it is, and nothing is added.
     Leave,
-}
-
-/// A named set of endpoints: the agent.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Upstream {
-    /// Unique among the upstreams.
-    pub name: UpstreamName,
-    /// Where the agent listens; at least one.
-    pub endpoints: Vec<Endpoint>,
-    /// The longest that opening a connection may take.
-    pub connect_timeout: Duration,
-    /// From the end of a request to the head of its response; zero is without limit.
-    pub response_timeout: Duration,
-    /// How long an unused connection to the agent is kept for the next request.
-    pub idle_timeout: Duration,
 }
 
 /// One address of an agent: `host:port`, the host a name or an IP address, or `unix:/path`.

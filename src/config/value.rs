@@ -11,6 +11,7 @@ mod service;
 mod switch;
 mod text;
 mod time;
+mod upstream;
 
 use std::error;
 use std::fmt;
@@ -47,6 +48,7 @@ pub(super) use time::{
     duration, parse_positive_duration, parse_share, parse_window, patience, positive_duration,
     show_duration, stretch, window,
 };
+pub(super) use upstream::{Percent, balance, check_kind, check_path, hash_on, percent, times};
 
 /// A value that is not what it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -52,7 +52,7 @@ pub(super) struct Course {
     ends: Instant,
     /// Whether the balancer is known to look away.
     looks_away: bool,
-    notes: Notes,
+    pub(super) notes: Notes,
     /// Who has to go, where it is not everybody.
     chosen: Option<Arc<HashSet<SessionId>>>,
     ends_the_process: bool,
@@ -80,6 +80,7 @@ impl Course {
             (Some(Part::Listener(listener) | Part::Removed(listener)), _) => {
                 Whom::Listener(listener)
             }
+            (Some(Part::Endpoint(endpoint)), _) => Whom::Endpoint(endpoint),
             (Some(Part::Share(_)), chosen) => Whom::These(chosen.clone().unwrap_or_default()),
         }
     }
@@ -94,7 +95,7 @@ enum Turn {
 }
 
 /// Why a drain is broken off.
-enum Broken {
+pub(super) enum Broken {
     Cancelled,
     GivesWay(Wish),
 }
@@ -113,6 +114,7 @@ impl Drain {
         );
         let went = match part {
             Some(Part::Share(share)) => self.leave_of_share(&mut course, share, reply).await,
+            Some(Part::Endpoint(id)) => self.leave_of_endpoint(&mut course, id, reply).await,
             _ => self.leave_of_all(&mut course, reply).await,
         };
         match went {
@@ -174,10 +176,17 @@ impl Drain {
     }
 
     /// Whether nothing is open and, where everything goes, nobody holds the process any more.
-    fn is_empty(&self, course: &Course) -> bool {
+    pub(super) fn is_empty(&self, course: &Course) -> bool {
         let part = course.request.part;
         let held = part.is_none() && self.holds.live(Instant::now()) > 0;
-        !held && self.totals_of(part).open() == 0
+        !held && self.has_no_session(part)
+    }
+
+    fn has_no_session(&self, part: Option<Part>) -> bool {
+        match part {
+            Some(Part::Endpoint(id)) => self.sessions_on(id) == 0,
+            part => self.totals_of(part).open() == 0,
+        }
     }
 
     fn expire_holds(&self) {
@@ -186,7 +195,7 @@ impl Drain {
         }
     }
 
-    fn enter(&self, course: &mut Course, event: Event) {
+    pub(super) fn enter(&self, course: &mut Course, event: Event) {
         if let Ok(phase) = self.step(course.request.part, event, Some(course.view())) {
             course.notes.phases.push((phase, course.started.elapsed()));
         }
@@ -238,7 +247,7 @@ impl Drain {
     }
 
     /// Gives sessions their time to finish.
-    async fn finish(&mut self, course: &mut Course) -> Result<(), Broken> {
+    pub(super) async fn finish(&mut self, course: &mut Course) -> Result<(), Broken> {
         let finished = Instant::now() + self.settings().finish;
         let mut ticks = ticks(TICK);
         loop {
@@ -258,10 +267,14 @@ impl Drain {
     }
 
     /// Asks what is left to go, until it has or the deadline comes.
-    async fn close(&mut self, course: &mut Course) -> Result<(), Broken> {
+    pub(super) async fn close(&mut self, course: &mut Course) -> Result<(), Broken> {
         let mut closing = self.closing(course);
         let whom = course.whom();
-        let meant = |facts: &Facts| whom.means(facts.listener, facts.id);
+        let part = course.request.part;
+        let meant = |facts: &Facts| {
+            whom.means(facts.listener, facts.endpoint, facts.id)
+                && Drain::is_to_be_asked(part, facts)
+        };
         let mut ticks = ticks(TICK);
         let mut told = Instant::now();
         loop {
@@ -280,7 +293,10 @@ impl Drain {
             if told.elapsed() >= TELL {
                 told = Instant::now();
                 let left = course.deadline.left(told);
-                let open = self.totals_of(course.request.part).open();
+                let open = match part {
+                    Some(Part::Endpoint(id)) => self.sessions_on(id) as u64,
+                    part => self.totals_of(part).open(),
+                };
                 let holds = self.holds.live(told);
                 tracing::info!(open, holds, left = ?left, "closing");
             }
@@ -367,7 +383,7 @@ impl Drain {
                     "session cut"
                 );
             }
-            self.settle(part).await;
+            self.settle(&course).await;
         }
         course.notes.over = course.started.elapsed();
         let report = Arc::new(course.notes.report(
@@ -395,14 +411,15 @@ impl Drain {
     }
 
     /// Waits until those that were cut stand in the ledger: HTTP ends in tasks of its own.
-    async fn settle(&self, part: Option<Part>) {
+    async fn settle(&self, course: &Course) {
+        let part = course.request.part;
         if matches!(part, Some(Part::Share(_))) {
             tokio::time::sleep(SETTLE).await;
             return;
         }
         let limit = Instant::now() + SETTLE;
         let mut ticks = ticks(Duration::from_millis(5));
-        while self.totals_of(part).open() > 0 && Instant::now() < limit {
+        while !self.has_no_session(part) && Instant::now() < limit {
             ticks.tick().await;
         }
     }

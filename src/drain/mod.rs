@@ -6,6 +6,7 @@
 mod closing;
 mod control;
 mod course;
+mod endpoint;
 mod machine;
 mod report;
 mod retire;

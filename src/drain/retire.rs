@@ -62,10 +62,10 @@ impl Retirements {
         };
         (self.drains)(request.trigger.label());
         let deadline = Deadline::after(now, window);
+        let name = removed(&self.roster, listener);
         let mut notes = Notes::new(self.totals_of(listener), &request);
-        self.publish(listener, now, deadline, window);
+        self.publish(listener, &name, now, deadline, window);
         notes.phases.push((Phase::Closing, Duration::ZERO));
-        let name = part.name(&self.roster);
         tracing::info!(part = name, window = ?window, "drain begins");
         self.close(listener, deadline, &settings).await;
         notes.gone = self.workers.cut(&Whom::Listener(listener)).await;
@@ -126,9 +126,17 @@ impl Retirements {
         }
     }
 
-    fn publish(&self, listener: ListenerIndex, now: Instant, deadline: Deadline, window: Duration) {
+    fn publish(
+        &self,
+        listener: ListenerIndex,
+        name: &str,
+        now: Instant,
+        deadline: Deadline,
+        window: Duration,
+    ) {
         let part = PartView {
             part: Part::Removed(listener),
+            name: name.into(),
             phase: Phase::Closing,
             since: now,
             drain: DrainView {
@@ -144,4 +152,9 @@ impl Retirements {
         };
         self.phase.send_modify(|view| view.parts.push(part));
     }
+}
+
+/// What a listener is called that the configuration names no more.
+pub(super) fn removed(roster: &Roster, listener: ListenerIndex) -> String {
+    format!("removed listener {}", roster.name(listener))
 }

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::config;
+use crate::net::Upstreams;
 use crate::session::{
     DrainView, Holds, Ledgers, Part, PartView, Phase, PhaseView, Refusal, Roster, Workers,
 };
@@ -16,6 +17,7 @@ use super::control::{Answer, Refused, Reply, Request, Trigger, Wish, Wishes};
 use super::course::Over;
 use super::machine::{Event, NoSuchStep, next};
 use super::report::Report;
+use super::retire::removed;
 use super::windows::Windows;
 use super::witness::Witness;
 
@@ -27,6 +29,8 @@ pub struct Parts {
     pub windows: Windows,
     /// The listeners.
     pub roster: Roster,
+    /// The agents' endpoints.
+    pub upstreams: Upstreams,
     /// The longest that a session hears of its Close before it comes.
     pub ahead: watch::Receiver<Duration>,
     /// The counts.
@@ -52,6 +56,7 @@ pub struct Drain {
     settings: watch::Receiver<Arc<config::Drain>>,
     pub(super) windows: Windows,
     roster: Roster,
+    pub(super) upstreams: Upstreams,
     pub(super) ahead: watch::Receiver<Duration>,
     pub(super) ledgers: Ledgers,
     pub(super) workers: Workers,
@@ -79,6 +84,7 @@ impl Drain {
             settings: parts.settings,
             windows: parts.windows,
             roster: parts.roster,
+            upstreams: parts.upstreams,
             ahead: parts.ahead,
             ledgers: parts.ledgers,
             workers: parts.workers,
@@ -214,19 +220,21 @@ impl Drain {
 
     pub(super) fn publish(&self, part: Option<Part>, phase: Phase, drain: Option<DrainView>) {
         let since = Instant::now();
+        if let Some(Part::Endpoint(id)) = part {
+            self.set_drained(id, drain.is_some());
+        }
+        let name = part.map(|part| self.name(part).into());
         self.phase.send_modify(|view| match (part, drain) {
             (None, drain) => {
                 *view = PhaseView {
                     phase,
                     since,
                     drain,
-                    parts: {
-                        let mut parts = std::mem::take(&mut view.parts);
-                        // Who serves again serves as a whole, but for what is there no more.
-                        parts.retain(|view| {
-                            phase != Phase::Serving || matches!(view.part, Part::Removed(_))
-                        });
-                        parts
+                    // Who serves again serves as a whole, but for endpoints that are drained: they
+                    // may be gone; and for what is named no more.
+                    parts: match phase {
+                        Phase::Serving => self.staying(&view.parts),
+                        _ => std::mem::take(&mut view.parts),
                     },
                 }
             }
@@ -234,6 +242,7 @@ impl Drain {
                 view.parts.retain(|view| view.part != part);
                 view.parts.extend(drain.map(|drain| PartView {
                     part,
+                    name: name.clone().unwrap_or_default(),
                     phase,
                     since,
                     drain,
@@ -249,7 +258,13 @@ impl Drain {
 
     /// What a part is called in the log and the report.
     pub(super) fn name(&self, part: Part) -> String {
-        part.name(&self.roster)
+        match part {
+            Part::Listener(listener) => format!("listener {}", self.roster.name(listener)),
+            Part::Removed(listener) => removed(&self.roster, listener),
+            Part::Endpoint(id) => self.name_of_endpoint(id),
+            // Rounded, since a share such as 0.07 is no exact number of hundredths.
+            Part::Share(share) => format!("share {}%", (share * 10_000.0).round() / 100.0),
+        }
     }
 }
 

@@ -64,6 +64,7 @@ impl World {
             settings: watch::channel(Arc::new(settings())).1,
             windows: Windows::new(settings().window),
             roster: Roster::new(["chat", "raw"].map(|name| ListenerName(name.into()))),
+            upstreams: Default::default(),
             ahead: watch::channel(Duration::ZERO).1,
             ledgers: Ledgers::new(vec![Arc::clone(&ledger)]),
             workers: Workers::new(vec![inbox]),
@@ -127,8 +128,9 @@ impl World {
                 Order::Cut { whom, reply } => {
                     let mut gone = Gone::default();
                     let mut sessions = self.sessions.borrow_mut();
-                    let meant = sessions
-                        .extract_if(.., |slot, session| whom.means(session.listener, id(*slot)));
+                    let meant = sessions.extract_if(.., |slot, session| {
+                        whom.means(session.listener, None, id(*slot))
+                    });
                     for (slot, session) in meant {
                         let facts = facts((&slot, &session));
                         gone.cut.push(CutSession {
@@ -222,6 +224,7 @@ fn id(slot: usize) -> SessionId {
 
 fn facts((slot, session): (&usize, &Session)) -> Facts {
     Facts {
+        endpoint: None,
         id: id(*slot),
         listener: session.listener,
         holding: Holding::Session(Kind::Websocket),

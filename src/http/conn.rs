@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use crate::net::Tick;
 use crate::session::{
-    Connected, Counted, CutSession, Facts, Gone, Holding, Home, Kind, ListenerIndex, Outcome, Page,
-    SessionId, Whom, WorkerIndex,
+    Connected, Counted, CutSession, EndpointId, Facts, Gone, Holding, Home, Kind, ListenerIndex,
+    Outcome, Page, SessionId, Whom, WorkerIndex,
 };
 
 /// Where a connection stands between two requests.
@@ -142,6 +142,8 @@ pub(super) struct Conn {
     pub(super) key: RefCell<Option<Arc<str>>>,
     pub(super) listener: ListenerIndex,
     pub(super) wire: Arc<Wire>,
+    /// Where the request under way goes, or the last one went.
+    pub(super) endpoint: Cell<Option<EndpointId>>,
     /// Given to the pump with an upgrade.
     pub(super) connected: RefCell<Option<Connected>>,
     session: RefCell<Option<Counted>>,
@@ -178,6 +180,7 @@ impl Conn {
             .watched
             .store(kind == Kind::Sse, Ordering::Relaxed);
         if kind == Kind::Http {
+            self.endpoint.set(None);
             self.turn.set(self.turn.get().wrapping_add(1));
             self.wire.enter(Stage::Busy);
         }
@@ -324,6 +327,7 @@ impl Connections {
             key: RefCell::default(),
             listener: connected.listener(),
             wire: Arc::new(Wire::new()),
+            endpoint: Cell::default(),
             connected: RefCell::new(Some(connected)),
             session: RefCell::default(),
             done: Cell::default(),
@@ -368,6 +372,7 @@ impl Connections {
             id: self.id(slot, conn),
             listener: conn.listener,
             holding,
+            endpoint: conn.endpoint.get().filter(|_| session.is_some()),
             client: conn.client,
             key: conn.key.borrow().clone(),
             age: opened.elapsed(),
@@ -452,7 +457,9 @@ impl Connections {
     /// Ends these at once, and tells which sessions were cut, now or alone before.
     pub fn cut(&self, whom: &Whom) -> Gone {
         for (slot, conn) in self.0.conns.borrow().iter() {
-            if whom.means(conn.listener, self.id(slot, conn)) {
+            let session = conn.session.borrow().is_some();
+            let endpoint = conn.endpoint.get().filter(|_| session);
+            if whom.means(conn.listener, endpoint, self.id(slot, conn)) {
                 self.cut_one(slot, conn);
             }
         }

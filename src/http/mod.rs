@@ -7,6 +7,7 @@
 mod admission;
 mod agent_io;
 mod body;
+pub mod check;
 mod client_key;
 mod conn;
 mod event_boundary;
@@ -20,6 +21,7 @@ mod proxy;
 mod request_body;
 mod retry;
 mod server;
+mod stickiness;
 mod upgrade;
 mod waiting;
 

@@ -9,20 +9,21 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 
 use crate::config::Upstream;
-use crate::net::{DialError, Dialer, Endpoints, Tasks, Tick};
+use crate::net::{DialError, Dialer, Endpoints, Key, Member, Seat, Tasks, Tick};
+use crate::session::EndpointId;
 
 use super::agent_io::AgentIo;
 use super::request_body::{RequestBody, Sending};
 use super::waiting::WaitingRoom;
 
-/// Connections kept per worker and agent; more than that are closed when they fall idle.
+/// Connections kept per worker and endpoint; more than that are closed when they fall idle.
 const KEPT: usize = 1024;
 
 /// Why the agent gave no answer.
@@ -50,6 +51,12 @@ struct Idle {
     since: Tick,
 }
 
+/// The connections to one endpoint that wait for the next request.
+struct Shelf {
+    member: Arc<Member>,
+    idle: Vec<Idle>,
+}
+
 /// A connection: its task ends with it.
 struct Open {
     sender: SendRequest<RequestBody>,
@@ -59,7 +66,8 @@ struct Open {
 /// One worker's way to one agent.
 pub struct Agent {
     dialer: Dialer,
-    idle: RefCell<Vec<Idle>>,
+    /// One for each endpoint that was used lately.
+    shelves: RefCell<Vec<Shelf>>,
     idle_timeout: Duration,
     response_timeout: Option<Duration>,
     waiting: WaitingRoom,
@@ -71,6 +79,8 @@ pub(super) struct Lease {
     agent: Rc<Agent>,
     connection: Open,
     sending: Rc<Sending>,
+    /// The endpoint, with the request counted on it.
+    seat: Seat,
 }
 
 impl Lease {
@@ -79,15 +89,39 @@ impl Lease {
             agent,
             connection,
             sending,
+            seat,
         } = self;
-        let mut idle = agent.idle.borrow_mut();
         let usable = sending.complete.get() && !connection.sender.is_closed();
-        if idle.len() < KEPT && usable {
+        if !usable || !seat.member().takes_sessions() {
+            return;
+        }
+        let mut shelves = agent.shelves.borrow_mut();
+        let known = shelves.iter().position(|shelf| shelf.is_of(&seat));
+        let at = known.unwrap_or_else(|| {
+            shelves.push(Shelf {
+                member: Arc::clone(seat.member()),
+                idle: Vec::new(),
+            });
+            shelves.len() - 1
+        });
+        let idle = &mut shelves[at].idle;
+        if idle.len() < KEPT {
             idle.push(Idle {
                 connection,
                 since: Tick::now(),
             });
         }
+    }
+
+    /// Gives the connection up, for what goes on over it: the place on the endpoint is what is left.
+    pub(super) fn into_seat(self) -> Seat {
+        self.seat
+    }
+}
+
+impl Shelf {
+    fn is_of(&self, seat: &Seat) -> bool {
+        Arc::ptr_eq(&self.member, seat.member())
     }
 }
 
@@ -97,7 +131,7 @@ impl Agent {
         let response_timeout = Some(upstream.response_timeout).filter(|limit| !limit.is_zero());
         Agent {
             dialer: Dialer::new(endpoints),
-            idle: RefCell::default(),
+            shelves: RefCell::default(),
             idle_timeout: upstream.idle_timeout,
             response_timeout,
             waiting: WaitingRoom::default(),
@@ -117,14 +151,19 @@ impl Agent {
             self.waiting.sweep(limit);
         }
         let now = Tick::now();
-        self.idle.borrow_mut().retain(|idle| {
-            now.since(idle.since) < self.idle_timeout && !idle.connection.sender.is_closed()
+        self.shelves.borrow_mut().retain_mut(|shelf| {
+            shelf.idle.retain(|idle| {
+                now.since(idle.since) < self.idle_timeout && !idle.connection.sender.is_closed()
+            });
+            shelf.member.takes_sessions()
         });
     }
 
     /// The connection used last of those that are ready: it is the least likely to be stale.
-    fn pooled(&self) -> Option<Open> {
-        let mut idle = self.idle.borrow_mut();
+    fn pooled(&self, seat: &Seat) -> Option<Open> {
+        let mut shelves = self.shelves.borrow_mut();
+        let shelf = shelves.iter_mut().find(|shelf| shelf.is_of(seat))?;
+        let idle = &mut shelf.idle;
         let now = Tick::now();
         let at = idle.iter().rposition(|idle| {
             idle.connection.sender.is_ready() && now.since(idle.since) < self.idle_timeout
@@ -132,8 +171,8 @@ impl Agent {
         Some(idle.remove(at).connection)
     }
 
-    async fn fresh(&self) -> Result<Open, AgentError> {
-        let socket = self.dialer.dial().await?;
+    async fn fresh(&self, seat: &Seat) -> Result<Open, AgentError> {
+        let socket = self.dialer.connect(seat).await?;
         let (sender, connection) = http1::Builder::new()
             .handshake(TokioIo::new(AgentIo(socket)))
             .await
@@ -157,31 +196,90 @@ impl Agent {
     ///
     /// A request that was never written because the pooled connection had just closed goes out on
     /// a fresh one. One that was written and got no answer does so only when it is idempotent and
-    /// has no body (RFC 9110 9.2.2); others never.
+    /// has no body (RFC 9110 9.2.2); others never. `goes_to` hears of each endpoint that is tried.
     pub(super) async fn send(
         self: &Rc<Self>,
         request: &mut Request<RequestBody>,
+        key: Key,
+        goes_to: impl Fn(EndpointId),
         again: impl Fn() -> Option<Request<RequestBody>>,
     ) -> Result<(Response<Incoming>, Lease), AgentError> {
-        while let Some(connection) = self.pooled() {
-            match self.send_on(connection, request).await {
-                Ok(answer) => return Ok(answer),
-                Err(Failure { unsent: true, .. }) => {}
-                Err(Failure {
-                    error: error @ AgentError::Broken(_),
-                    ..
-                }) => match again() {
-                    Some(copy) => {
-                        *request = copy;
-                        break;
+        let mut tried = Vec::new();
+        let mut last = None;
+        loop {
+            let seat = match self.dialer.choose(key, &tried).await {
+                Ok(seat) => seat,
+                Err(nowhere) => return Err(last.unwrap_or(nowhere).into()),
+            };
+            let id = seat.id();
+            goes_to(id);
+            let sent = self.send_to(seat, request, &again).await;
+            match &sent {
+                // Nothing was sent, and the endpoint is known to be out of reach.
+                Err(AgentError::Dial(_)) => {
+                    if let Err(AgentError::Dial(e)) = sent {
+                        last = Some(e);
                     }
-                    None => return Err(error),
-                },
-                Err(Failure { error, .. }) => return Err(error),
+                    tried.push(id);
+                    continue;
+                }
+                Err(AgentError::RequestBody(_)) => {}
+                Err(_) => {
+                    let endpoints = self.dialer.endpoints();
+                    if let Some(member) = endpoints.member(id) {
+                        endpoints.went_wrong(&member);
+                    }
+                }
+                Ok((response, lease)) => self.judge(lease.seat.member(), response.status()),
+            }
+            return sent;
+        }
+    }
+
+    /// Notes that an agent has answered.
+    fn judge(&self, member: &Member, status: StatusCode) {
+        let endpoints = self.dialer.endpoints();
+        let is_bad = matches!(status.as_u16(), 502..=504);
+        match is_bad && endpoints.counts_gateway_errors() {
+            true => endpoints.went_wrong(member),
+            false => endpoints.went_well(member),
+        }
+    }
+
+    /// Sends a request to one endpoint.
+    async fn send_to(
+        self: &Rc<Self>,
+        seat: Seat,
+        request: &mut Request<RequestBody>,
+        again: &impl Fn() -> Option<Request<RequestBody>>,
+    ) -> Result<(Response<Incoming>, Lease), AgentError> {
+        let mut seat = seat;
+        while let Some(connection) = self.pooled(&seat) {
+            match self.send_on(connection, seat, request).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => {
+                    let Failure {
+                        error,
+                        unsent,
+                        seat: place,
+                    } = *failure;
+                    seat = place;
+                    match (error, unsent) {
+                        (_, true) => {}
+                        (error @ AgentError::Broken(_), _) => match again() {
+                            Some(copy) => {
+                                *request = copy;
+                                break;
+                            }
+                            None => return Err(error),
+                        },
+                        (error, _) => return Err(error),
+                    }
+                }
             }
         }
-        let connection = self.fresh().await?;
-        self.send_on(connection, request)
+        let connection = self.fresh(&seat).await?;
+        self.send_on(connection, seat, request)
             .await
             .map_err(|failure| failure.error)
     }
@@ -190,8 +288,9 @@ impl Agent {
     async fn send_on(
         self: &Rc<Self>,
         mut connection: Open,
+        seat: Seat,
         request: &mut Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Lease), Failure> {
+    ) -> Result<(Response<Incoming>, Lease), Box<Failure>> {
         let sending = Rc::new(Sending::new());
         request.body_mut().note(Rc::clone(&sending));
         let taken = mem::replace(request, Request::new(RequestBody::empty()));
@@ -208,10 +307,11 @@ impl Agent {
                     Some(response) => response,
                     None => {
                         let error = AgentError::Timeout(limit);
-                        return Err(Failure {
+                        return Err(Box::new(Failure {
                             error,
                             unsent: false,
-                        });
+                            seat,
+                        }));
                     }
                 }
             }
@@ -223,6 +323,7 @@ impl Agent {
                     agent: Rc::clone(self),
                     connection,
                     sending,
+                    seat,
                 },
             )),
             Err(mut e) => {
@@ -231,10 +332,11 @@ impl Agent {
                 if let Some(unsent) = unsent {
                     *request = unsent;
                 }
-                Err(Failure {
+                Err(Box::new(Failure {
                     error: classify(e.into_error()),
                     unsent: is_unsent,
-                })
+                    seat,
+                }))
             }
         }
     }
@@ -244,6 +346,8 @@ struct Failure {
     error: AgentError,
     /// Whether the request is as it was.
     unsent: bool,
+    /// The place, for another try.
+    seat: Seat,
 }
 
 /// Whose fault it was.

@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::net::DialError;
 use crate::session::{Kind, Outcome, Refusal};
 
 use super::admission::{Destination, is_event_source};
@@ -27,6 +28,7 @@ use super::pool::AgentError;
 use super::problem::{last_problem, problem, too_late};
 use super::request_body::RequestBody;
 use super::server::Site;
+use super::stickiness;
 use super::upgrade;
 
 /// How long the first chunk of a body is waited for before the agent hears of the request. What
@@ -74,7 +76,13 @@ pub(super) async fn forward(
             .map(|head| head_of(head, RequestBody::empty()))
     };
     let agent = peer.unwrap_or(&site.agent);
-    let (mut response, lease) = match agent.send(&mut request, again).await {
+    let key = stickiness::key_of(
+        agent.dialer().balance(),
+        request.headers(),
+        conn.client.ip(),
+    );
+    let goes_to = |endpoint| conn.endpoint.set(Some(endpoint));
+    let (mut response, lease) = match agent.send(&mut request, key, goes_to, again).await {
         Ok(answer) => answer,
         Err(AgentError::Dial(e)) if peer.is_some() => {
             tracing::debug!(client.addr = %conn.client, error = %e, "no peer");
@@ -217,9 +225,10 @@ fn head_of<A, B>(request: &Request<A>, body: B) -> Request<B> {
 /// Our answer in the place of the agent's.
 fn refusal(site: &Site, conn: &Conn, error: &AgentError) -> Response<ResponseBody> {
     let status = match error {
-        AgentError::Dial(crate::net::DialError::Timeout { .. }) | AgentError::Timeout(_) => {
+        AgentError::Dial(DialError::Timeout { .. }) | AgentError::Timeout(_) => {
             StatusCode::GATEWAY_TIMEOUT
         }
+        AgentError::Dial(DialError::Nowhere { .. }) => StatusCode::SERVICE_UNAVAILABLE,
         AgentError::Dial(_) | AgentError::Broken(_) | AgentError::Malformed(_) => {
             StatusCode::BAD_GATEWAY
         }
@@ -235,7 +244,10 @@ fn refusal(site: &Site, conn: &Conn, error: &AgentError) -> Response<ResponseBod
     // Where the agent is and what the system says of it is the operator's business: it is in the
     // log.
     let detail = match error {
-        AgentError::Dial(crate::net::DialError::Timeout { .. }) => {
+        AgentError::Dial(DialError::Nowhere { .. }) => {
+            "no agent behind this proxy takes new sessions"
+        }
+        AgentError::Dial(DialError::Timeout { .. }) => {
             "the agent behind this proxy could not be reached in time"
         }
         AgentError::Dial(_) => "the agent behind this proxy cannot be reached",

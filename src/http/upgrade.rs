@@ -57,7 +57,7 @@ pub(super) fn hand_over(
             return;
         };
         // The agent's connection was HTTP's until here.
-        drop(lease);
+        let seat = lease.into_seat();
         let (Some((client, to_upstream)), Some((upstream, to_client)), Some(connected)) = (
             client_socket(client_side),
             agent_socket(agent_side),
@@ -72,6 +72,7 @@ pub(super) fn hand_over(
         let tunnel = Tunnel {
             client,
             upstream,
+            seat,
             to_upstream,
             to_client,
             speech,

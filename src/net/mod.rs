@@ -5,21 +5,24 @@
 mod accept;
 mod clock;
 mod descriptors;
-mod dial;
 mod inherited;
 mod socket;
 pub mod sockinfo;
 mod tasks;
 mod tls;
 mod unix;
+mod upstream;
 pub mod watch;
 
 pub use accept::{AcceptError, Listening, TcpBound, bind};
 pub use clock::Tick;
 pub use descriptors::{Descriptors, RESERVED};
-pub use dial::{DialError, Dialer, Endpoints};
 pub use inherited::{Given, GivenSocket, Inherited};
 pub use socket::Socket;
 pub use tasks::Tasks;
 pub use tls::Tls;
 pub use unix::{UnixBound, UnixListening};
+pub use upstream::{
+    Address, Asked, DialError, Dialer, Endpoints, Key, Member, Resolve, Seat, System, Upstreams,
+    hash_of, hash_of_address,
+};

@@ -18,7 +18,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::config::Goodbye;
-use crate::net::watch;
+use crate::net::{Seat, watch};
 use crate::session::{
     Connected, Counted, CutSession, Direction, Facts, Gone, Holding, Home, Outcome, Page,
     SessionId, Terms, Whom, WorkerIndex,
@@ -47,6 +47,8 @@ pub struct Tunnel {
     pub client: TcpStream,
     /// The agent's socket, non-blocking: TCP or unix.
     pub upstream: socket2::Socket,
+    /// Its place on the agent's endpoint.
+    pub seat: Seat,
     /// Read from the client already, not yet sent to the agent.
     pub to_upstream: Bytes,
     /// Read from the agent already, not yet sent to the client.
@@ -235,7 +237,7 @@ impl Pump {
         let now = inner.turn.now();
         let meant = inner.sessions.iter().filter(|(slot, session)| {
             let id = SessionId::new(inner.worker, Home::Pump, *slot, session.turn);
-            whom.means(session.connected.listener(), id)
+            whom.means(session.connected.listener(), Some(session.seat.id()), id)
         });
         let slots: Vec<usize> = meant.map(|(slot, _)| slot).collect();
         for slot in slots {
@@ -260,6 +262,7 @@ impl Inner {
         Facts {
             id: SessionId::new(self.worker, Home::Pump, slot, session.turn),
             listener: session.connected.listener(),
+            endpoint: Some(session.seat.id()),
             holding,
             client: session.client,
             key: session.key.clone(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use mio::{Registry, Token};
 
 use crate::config::Goodbye;
-use crate::net::sockinfo;
+use crate::net::{Seat, sockinfo};
 use crate::session::{Connected, Counted, Direction, Kind, Outcome};
 
 use super::allowance::Allowance;
@@ -71,6 +71,7 @@ pub(super) struct Relayed {
     /// How it is asked to go; shared by a listener's sessions.
     pub(super) goodbye: Rc<Goodbye>,
     pub(super) connected: Connected,
+    pub(super) seat: Seat,
     /// None while a raw connection has not had a byte: it may be a probe.
     pub(super) counted: Option<Counted>,
     /// Halves that refused a write: the system tells of a reset once, and it was told to the write.
@@ -103,6 +104,7 @@ impl Relayed {
             speech: tunnel.speech,
             goodbye: tunnel.goodbye,
             connected: tunnel.connected,
+            seat: tunnel.seat,
             counted: tunnel.counted,
             dead: [false; 2],
             client: tunnel.client_addr,

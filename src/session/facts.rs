@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Direction, Kind, ListenerIndex, SessionId};
+use super::{Direction, EndpointId, Kind, ListenerIndex, SessionId};
 
 /// What a connection holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Facts {
     pub id: SessionId,
     /// Where it was accepted.
     pub listener: ListenerIndex,
+    /// The endpoint it is on, or on its way to.
+    pub endpoint: Option<EndpointId>,
     /// What it is.
     pub holding: Holding,
     /// The client's address.

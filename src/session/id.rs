@@ -11,6 +11,16 @@ pub struct WorkerIndex(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerIndex(pub u16);
 
+/// Which endpoint of which upstream. One that has left its upstream is not followed by another of
+/// the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndpointId {
+    /// The upstream, in the order of the configuration.
+    pub upstream: u16,
+    /// In the order of joining.
+    pub member: u32,
+}
+
 /// Where on its worker a session lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Home {

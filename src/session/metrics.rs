@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metrics::{Gauge, Histogram, Unit};
+use metrics::{Histogram, Unit};
 
 use super::Kind;
 
@@ -62,6 +62,15 @@ families! {
     /// What platforms say that tells this process from others, by `platform`, `fact` and `value`.
     PLATFORM_INFO = "gauge" "lameduck_platform_info"
         "Always 1; the labels say what the platform calls this process and where it runs.";
+    /// Whether an endpoint takes sessions and is well, by `upstream` and `endpoint`.
+    UPSTREAM_HEALTHY = "gauge" "lameduck_upstream_healthy"
+        "1 if the last attempt to reach the endpoint, or its checks, went well.";
+    /// Sessions on an endpoint, by `upstream` and `endpoint`.
+    UPSTREAM_SESSIONS = "gauge" "lameduck_upstream_sessions"
+        "Sessions and requests that are on the endpoint.";
+    /// How often an endpoint was passed over, by `upstream` and `endpoint`.
+    UPSTREAM_EJECTIONS = "counter" "lameduck_upstream_ejections_total"
+        "How often the endpoint was passed over because its sessions went wrong.";
     /// The program itself, by `version`.
     BUILD_INFO = "gauge" "lameduck_build_info" "Always 1; the label says which version runs.";
 }
@@ -70,8 +79,6 @@ families! {
 pub const UPSTREAM_CONNECT: &str = "lameduck_upstream_connect_seconds";
 /// The histogram of how long sessions lived, in seconds, by `kind`.
 pub const SESSION_DURATION: &str = "lameduck_session_duration_seconds";
-/// Whether the last attempt to reach an endpoint went well, by `upstream` and `endpoint`.
-pub const UPSTREAM_HEALTHY: &str = "lameduck_upstream_healthy";
 
 /// Bucket bounds of [`UPSTREAM_CONNECT`], in seconds: loopback to a timeout.
 pub const CONNECT_BUCKETS: &[f64] = &[0.000_25, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0];
@@ -112,47 +119,27 @@ impl Durations {
     }
 }
 
-/// Handles of what is measured of an endpoint.
+/// The handle of how long connections to the agents took to open.
 #[derive(Clone, Debug)]
-pub struct EndpointMetrics {
-    connect: Histogram,
-    healthy: Gauge,
-}
+pub struct ConnectSeconds(Histogram);
 
-impl EndpointMetrics {
-    /// Registers an endpoint's metrics with the recorder that is installed.
+impl ConnectSeconds {
+    /// Registers the histogram with the recorder that is installed.
     #[allow(
         clippy::disallowed_macros,
         reason = "the one place where names are registered"
     )]
-    pub fn register(upstream: &str, endpoint: &str) -> EndpointMetrics {
+    pub fn register() -> ConnectSeconds {
         metrics::describe_histogram!(
             UPSTREAM_CONNECT,
             Unit::Seconds,
             "How long opening a connection to the agent took."
         );
-        metrics::describe_gauge!(
-            UPSTREAM_HEALTHY,
-            "1 if the last attempt to reach the endpoint went well."
-        );
-        let healthy = metrics::gauge!(
-            UPSTREAM_HEALTHY,
-            "upstream" => upstream.to_owned(),
-            "endpoint" => endpoint.to_owned()
-        );
-        EndpointMetrics {
-            connect: metrics::histogram!(UPSTREAM_CONNECT),
-            healthy,
-        }
+        ConnectSeconds(metrics::histogram!(UPSTREAM_CONNECT))
     }
 
     /// Records how long a connection took to open.
     pub fn connected(&self, took: Duration) {
-        self.connect.record(took.as_secs_f64());
-    }
-
-    /// Records whether the endpoint can be reached.
-    pub fn healthy(&self, yes: bool) {
-        self.healthy.set(if yes { 1.0 } else { 0.0 });
+        self.0.record(took.as_secs_f64());
     }
 }

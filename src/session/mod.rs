@@ -15,7 +15,7 @@ mod roster;
 
 pub use facts::{Client, Facts, Holding};
 pub use holds::{Hold, HoldId, HoldRefused, Holds, LONGEST_HOLD, SHORTEST_HOLD, UnknownHold};
-pub use id::{Home, ListenerIndex, NoSessionId, SessionId, WorkerIndex};
+pub use id::{EndpointId, Home, ListenerIndex, NoSessionId, SessionId, WorkerIndex};
 pub use kind::{Direction, Kind, Outcome, Refusal};
 pub use ledger::{Connected, Counted, Ledger, Ledgers, ListenerTotals, Totals};
 pub use orders::{CutSession, Gone, Order, Page, Terms, Whom, Workers};

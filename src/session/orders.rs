@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::{Facts, ListenerIndex, SessionId};
+use super::{EndpointId, Facts, ListenerIndex, SessionId};
 
 /// An order to a worker. It is carried out between two turns of the worker, on its own thread.
 #[derive(Debug)]
@@ -55,16 +55,24 @@ pub enum Whom {
     All,
     /// What a listener accepted.
     Listener(ListenerIndex),
+    /// What is on an endpoint.
+    Endpoint(EndpointId),
     /// These.
     These(Arc<HashSet<SessionId>>),
 }
 
 impl Whom {
     /// Whether a session is meant.
-    pub fn means(&self, listener: ListenerIndex, id: SessionId) -> bool {
+    pub fn means(
+        &self,
+        listener: ListenerIndex,
+        endpoint: Option<EndpointId>,
+        id: SessionId,
+    ) -> bool {
         match self {
             Whom::All => true,
             Whom::Listener(only) => *only == listener,
+            Whom::Endpoint(only) => endpoint == Some(*only),
             Whom::These(ids) => ids.contains(&id),
         }
     }

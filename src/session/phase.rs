@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{ListenerIndex, Roster};
+use super::{EndpointId, ListenerIndex};
 
 /// The way from serving to gone (DESIGN.md, "The drain").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -113,6 +113,9 @@ pub enum Part {
     Listener(ListenerIndex),
     /// A listener that the configuration names no more, with all its sessions.
     Removed(ListenerIndex),
+    /// An endpoint, with all sessions on it. Nothing is refused meanwhile, as long as there are
+    /// others.
+    Endpoint(EndpointId),
     /// So many of the open sessions, from 0.0 to 1.0. Nothing is refused meanwhile.
     Share(f64),
 }
@@ -122,16 +125,6 @@ impl Part {
     pub fn is_all_of(self, listener: ListenerIndex) -> bool {
         self == Part::Listener(listener) || self == Part::Removed(listener)
     }
-
-    /// What it is called in the log, the report and the status.
-    pub fn name(self, roster: &Roster) -> String {
-        match self {
-            Part::Listener(listener) => format!("listener {}", roster.name(listener)),
-            Part::Removed(listener) => format!("removed listener {}", roster.name(listener)),
-            // Rounded, since a share such as 0.07 is no exact number of hundredths.
-            Part::Share(share) => format!("share {}%", (share * 10_000.0).round() / 100.0),
-        }
-    }
 }
 
 /// What every room may know of the drain of a part.
@@ -139,6 +132,8 @@ impl Part {
 pub struct PartView {
     /// Which part.
     pub part: Part,
+    /// What it is called in the log, the report and the status.
+    pub name: Arc<str>,
     /// Its phase.
     pub phase: Phase,
     /// Since when.
@@ -201,6 +196,7 @@ mod tests {
         let mut view = PhaseView::starting();
         view.parts.push(PartView {
             part: Part::Listener(here),
+            name: "listener here".into(),
             phase: Phase::Draining,
             since: now,
             drain: DrainView {

@@ -16,6 +16,7 @@ mod report;
 mod routes;
 mod sessions;
 mod status;
+mod upstreams;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::drain::{self, Report, Windows};
+use crate::net::Upstreams;
 use crate::session::{Holds, Ledgers, PhaseView, Roster, Workers};
 
 use super::board::Board;
@@ -39,6 +41,7 @@ pub use rate::Bucket;
 pub use reload::{NotReloaded, Reloaded, Reloads, Reply};
 pub use sessions::{SessionPage, SessionView, Sort, Ways};
 pub use status::{PartStatus, PlatformStatus, Status};
+pub use upstreams::{EndpointView, UpstreamView};
 
 /// What the control API answers from.
 #[derive(Clone, Debug)]
@@ -63,6 +66,8 @@ pub struct Control {
     pub phase: watch::Receiver<PhaseView>,
     /// The listeners.
     pub roster: Roster,
+    /// The agents' endpoints.
+    pub upstreams: Upstreams,
     /// The counts.
     pub ledgers: Ledgers,
     /// The ways to the workers.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -10,6 +11,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::drain::{Answer, Refused, Request as Wish, Trigger};
+use crate::session::Part;
 
 use super::body::{self, Body, Fields};
 use super::problem::Problem;
@@ -26,6 +28,9 @@ enum Path<'r> {
     Holds,
     Hold(&'r str),
     Events,
+    Upstreams,
+    /// What follows `upstreams/`.
+    Endpoint(&'r str),
 }
 
 impl<'r> Path<'r> {
@@ -38,9 +43,11 @@ impl<'r> Path<'r> {
             "sessions" => Path::Sessions,
             "holds" => Path::Holds,
             "events" => Path::Events,
+            "upstreams" => Path::Upstreams,
             other => match other.split_once('/')? {
                 ("sessions", id) => Path::Session(id),
                 ("holds", id) => Path::Hold(id),
+                ("upstreams", endpoint) => Path::Endpoint(endpoint),
                 _ => return None,
             },
         })
@@ -48,8 +55,8 @@ impl<'r> Path<'r> {
 
     fn allowed(&self) -> &'static str {
         match self {
-            Path::Status | Path::Report | Path::Sessions => "GET, HEAD",
-            Path::Drain => "POST, DELETE",
+            Path::Status | Path::Report | Path::Sessions | Path::Upstreams => "GET, HEAD",
+            Path::Drain | Path::Endpoint(_) => "POST, DELETE",
             Path::Session(_) => "GET, HEAD, DELETE",
             Path::Holds | Path::Reload => "POST",
             Path::Hold(_) => "PUT, DELETE",
@@ -75,7 +82,7 @@ impl Control {
         }
         let path = Path::of(parts.uri.path()).ok_or_else(|| {
             Problem::not_found(
-                "there are status, drain, sessions, holds, reload and events under /v1/",
+                "there are status, drain, sessions, holds, upstreams, reload and events under /v1/",
             )
         })?;
         let allowed = path.allowed();
@@ -109,6 +116,15 @@ impl Control {
             (_, Path::Holds) => self.take_hold(fields)?,
             (&Method::DELETE, Path::Hold(id)) => self.give_back_hold(id)?,
             (_, Path::Hold(id)) => self.prolong_hold(id, fields)?,
+            (_, Path::Upstreams) => body::json(StatusCode::OK, &self.list_upstreams()),
+            (&Method::POST, Path::Endpoint(path)) => {
+                let part = self.endpoint(path)?;
+                self.start_endpoint_drain(part, fields).await?
+            }
+            (_, Path::Endpoint(path)) => {
+                let part = self.endpoint(path)?;
+                self.cancel(Some(part)).await?
+            }
             (_, Path::Events) => self.events()?,
         };
         let no_store = HeaderValue::from_static("no-store");
@@ -126,6 +142,26 @@ impl Control {
         let reason = fields.text("reason")?;
         let part = part::in_fields(&mut fields, &self.roster)?;
         fields.done("window, reason, listener and share")?;
+        self.start(part, window, reason).await
+    }
+
+    async fn start_endpoint_drain(
+        &self,
+        part: Part,
+        mut fields: Fields,
+    ) -> Result<Response<Body>, Problem> {
+        let window = fields.duration("window")?;
+        let reason = fields.text("reason")?;
+        fields.done("window and reason")?;
+        self.start(Some(part), window, reason).await
+    }
+
+    async fn start(
+        &self,
+        part: Option<Part>,
+        window: Option<Duration>,
+        reason: Option<String>,
+    ) -> Result<Response<Body>, Problem> {
         let wish = Wish {
             trigger: Trigger::Api,
             part,
@@ -142,6 +178,10 @@ impl Control {
 
     async fn cancel_drain(&self, query: Option<&str>) -> Result<Response<Body>, Problem> {
         let part = part::in_query(query, &self.roster)?;
+        self.cancel(part).await
+    }
+
+    async fn cancel(&self, part: Option<Part>) -> Result<Response<Body>, Problem> {
         match self.asks.cancel(part).await {
             Ok(_) => Ok(body::json(StatusCode::OK, &self.status())),
             Err(refused) => Err(problem(refused)),

@@ -151,7 +151,7 @@ impl Control {
             (name.to_string(), status)
         });
         let parts = view.parts.iter().map(|view| PartStatus {
-            part: view.part.name(&self.roster),
+            part: view.name.to_string(),
             phase: view.phase.label().to_owned(),
             since: unix(view.since),
             trigger: view.drain.trigger.to_owned(),

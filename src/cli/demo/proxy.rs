@@ -9,9 +9,9 @@ use std::time::Duration;
 use super::{Error, loopback};
 use crate::app::{self, App};
 use crate::config::{
-    Admin, Bind, CloseOrder, Config, Drain, Endpoint, ExitWhenDrained, Forwarded, Goodbye, Health,
-    Hooks, Http, LateArrivals, Limits, Listener, ListenerName, Log, LogFormat, Platforms, Protocol,
-    Readiness, Stretch, Upstream, UpstreamName, Window,
+    Admin, Balance, Bind, CloseOrder, Config, Drain, Endpoint, ExitWhenDrained, Forwarded, Goodbye,
+    Health, Hooks, Http, LateArrivals, Limits, Listener, ListenerName, Log, LogFormat, Platforms,
+    Protocol, Readiness, Stretch, Upstream, UpstreamName, Window,
 };
 use crate::drain::{Control, Request, Trigger};
 
@@ -150,6 +150,11 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
         connect_timeout: Duration::from_secs(5),
         response_timeout: Duration::ZERO,
         idle_timeout: Duration::from_secs(60),
+        balance: Balance::Least,
+        slow_start: Duration::ZERO,
+        resolve_interval: Duration::from_secs(30),
+        check: None,
+        eject: None,
     };
     Config {
         workers: WORKERS,

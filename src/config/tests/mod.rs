@@ -3,6 +3,7 @@
 mod faults;
 mod overridden;
 mod reference;
+mod upstream;
 mod warned;
 
 use std::path::Path;

@@ -15,7 +15,10 @@ fn uncommented() -> String {
     };
     let lines = REFERENCE.lines().map(|line| match line.strip_prefix("# ") {
         Some(text)
-            if is_key(text) || text.starts_with("[listener") || text.starts_with("[platform") =>
+            if is_key(text)
+                || ["[listener", "[platform", "[upstream"]
+                    .iter()
+                    .any(|table| text.starts_with(table)) =>
         {
             text
         }
@@ -63,8 +66,10 @@ fn it_is_good_as_it_is() {
 
 #[test]
 fn every_key_in_it_is_known_and_its_value_legal() {
-    // `forward_to` has no meaning with the default.
-    let text = uncommented().replace("= \"refuse\"", "= \"forward\"");
+    // `forward_to` and `hash_on` have no meaning with the defaults.
+    let text = uncommented()
+        .replace("= \"refuse\"", "= \"forward\"")
+        .replace("= \"least\"", "= \"hash\"");
     assert_eq!(told(&text), [""; 0]);
 }
 

@@ -18,6 +18,7 @@ const LIMITS: Limits = Limits {
 
 fn session(slot: usize, kind: Kind, idle: Duration) -> Facts {
     Facts {
+        endpoint: None,
         id: SessionId::new(WorkerIndex(0), Home::Pump, slot, 0),
         listener: ListenerIndex(0),
         holding: Holding::Session(kind),

@@ -129,6 +129,7 @@ mod tests {
 
     fn session(slot: usize) -> Facts {
         Facts {
+            endpoint: None,
             id: SessionId::new(WorkerIndex(0), Home::Pump, slot, 0),
             listener: ListenerIndex(0),
             holding: Holding::Session(Kind::Websocket),

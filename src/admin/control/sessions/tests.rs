@@ -6,6 +6,7 @@ use super::*;
 
 fn facts(slot: usize, kind: Option<Kind>, age: u64, idle: u64, bytes: u64) -> Facts {
     Facts {
+        endpoint: None,
         id: SessionId::new(WorkerIndex(0), Home::Pump, slot, 1),
         listener: ListenerIndex(0),
         holding: kind.map_or(Holding::Nothing, Holding::Session),
