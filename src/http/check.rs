@@ -25,10 +25,19 @@ pub async fn ask(endpoints: &Endpoints, member: &Member) {
         Ok(answer) => answer,
         Err(_) => Err(format!("no answer to the check within {:?}", check.timeout)),
     };
+    let (answer, open) = match answer {
+        Ok(open) => (Ok(()), open),
+        Err(error) => (Err(error), None),
+    };
     endpoints.note_check(member, answer);
+    if let Some(mut socket) = open {
+        // The handshake was the answer; an agent that does not say goodbye is none the worse.
+        let _ = timeout(GOODBYE, say_goodbye(&mut socket)).await;
+    }
 }
 
-async fn answer(check: &Check, member: &Member) -> Result<(), String> {
+/// Asks; what is given back is a WebSocket that is to be closed.
+async fn answer(check: &Check, member: &Member) -> Result<Option<Socket>, String> {
     let connected = match member.address() {
         Address::Tcp(addr) => TcpStream::connect(addr).await.map(Socket::Tcp),
         Address::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
@@ -40,7 +49,7 @@ async fn answer(check: &Check, member: &Member) -> Result<(), String> {
     };
     let path = &check.path;
     let upgrade = match check.kind {
-        CheckKind::Tcp => return Ok(()),
+        CheckKind::Tcp => return Ok(None),
         CheckKind::Http => "connection: close\r\n",
         // The key of RFC 6455 1.3: what comes back is not looked at.
         CheckKind::Websocket => {
@@ -54,12 +63,8 @@ async fn answer(check: &Check, member: &Member) -> Result<(), String> {
     written.map_err(|error| error.to_string())?;
     let status = status(&mut socket).await?;
     match (check.kind, status) {
-        (CheckKind::Websocket, 101) => {
-            // The handshake was the answer; an agent that does not say goodbye is none the worse.
-            let _ = timeout(GOODBYE, say_goodbye(&mut socket)).await;
-            Ok(())
-        }
-        (CheckKind::Http, 200..=399) => Ok(()),
+        (CheckKind::Websocket, 101) => Ok(Some(socket)),
+        (CheckKind::Http, 200..=399) => Ok(None),
         (_, status) => Err(format!("the check was answered with {status}")),
     }
 }

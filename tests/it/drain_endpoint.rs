@@ -32,10 +32,17 @@ async fn part_is(proxy: &Proxy, address: &str, phase: &str) {
 async fn chats(proxy: &Proxy, names: &[String], leave: &CancellationToken) -> JoinSet<Record> {
     let mut crowd = JoinSet::new();
     for name in names {
-        let path = format!("/chat/{name}?every=50");
+        // Two sorts that a drain loses nothing of: who is pushed to, and who asks and thinks.
+        let millis = Duration::from_millis;
+        let (path, style) = match crowd.len() % 4 {
+            3 => (
+                format!("/echo/{name}"),
+                Style::Think(millis(200), millis(500)),
+            ),
+            _ => (format!("/chat/{name}?every=50"), Style::Listen),
+        };
         let wire = websocket::open(proxy.addr("web"), &path).await.unwrap();
         let (name, leave) = (name.clone(), leave.clone());
-        let style = Style::Chat(Duration::from_millis(50));
         crowd.spawn(async move { websocket::converse(wire, &name, style, leave).await });
     }
     crowd

@@ -43,15 +43,13 @@ pub(crate) async fn call(proxy: &Proxy, method: &str, path: &str, body: &str) ->
     within(10, path, asked).await.expect("an answer")
 }
 
-/// What the control API says of an endpoint.
+/// What the control API says of an endpoint; null if it knows none of that address.
 pub(crate) async fn endpoint(proxy: &Proxy, address: &str) -> Value {
     let said = call(proxy, "GET", "/v1/upstreams", "").await;
     let said: Value = serde_json::from_str(&said.text()).unwrap();
     let endpoints = said[0]["endpoints"].as_array().unwrap();
     let found = endpoints.iter().find(|one| one["address"] == address);
-    found
-        .unwrap_or_else(|| panic!("no {address} in {said}"))
-        .clone()
+    found.cloned().unwrap_or_default()
 }
 
 /// Waits until an endpoint's field is this.
