@@ -4,6 +4,7 @@
 //! Nothing is decided here that a room below could decide.
 
 mod acceptor;
+mod client;
 mod error;
 mod health;
 mod log;
@@ -14,6 +15,7 @@ mod process;
 mod sockets;
 #[cfg(feature = "systemd")]
 mod systemd;
+mod tls;
 mod wiring;
 mod worker;
 

@@ -20,6 +20,8 @@ pub(super) fn endpoints(config: &Config) -> Arc<[Option<Arc<Endpoints>>]> {
         Some(Arc::new(Endpoints::new(&Upstream {
             name: UpstreamName(NAME.into()),
             endpoints: vec![peer],
+            // What holds of the agent's certificate says nothing of the peer's.
+            tls: None,
             ..agent.clone()
         })))
     };

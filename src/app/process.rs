@@ -28,8 +28,9 @@ use super::error::Error;
 use super::sockets::Sockets;
 #[cfg(feature = "systemd")]
 use super::systemd;
+use super::tls::Tls;
 use super::wiring::{Birth, HealthOn, Shared};
-use super::{health, log, peers, platforms, worker};
+use super::{health, log, peers, platforms, tls, worker};
 
 /// Everything bound, nothing served yet.
 pub struct App {
@@ -37,6 +38,7 @@ pub struct App {
     listeners: Vec<TcpBound>,
     health: TcpListener,
     admin: admin::Bound,
+    tls: Tls,
     descriptors: Descriptors,
     control: Control,
     wishes: drain::Wishes,
@@ -103,6 +105,7 @@ impl App {
     /// Binds every address that there is no socket for yet.
     fn bind_but_for(mut inherited: Inherited, config: Config) -> Result<App, Error> {
         let descriptors = Descriptors::raise();
+        let tls = tls::listeners(&config)?;
         let Sockets {
             listeners,
             health,
@@ -114,6 +117,7 @@ impl App {
             listeners,
             health,
             admin,
+            tls,
             descriptors,
             control,
             wishes,
@@ -168,6 +172,7 @@ impl App {
             listeners,
             health: health_socket,
             admin: admin_socket,
+            tls,
             control,
             wishes,
             ..
@@ -269,6 +274,7 @@ impl App {
         let shared = SharedSeed {
             config: Arc::clone(&config),
             ledgers: ledgers.clone(),
+            tls,
             endpoints,
             peers,
             phase: view,
@@ -395,6 +401,7 @@ fn endpoints(config: &Config) -> Arc<[Arc<Endpoints>]> {
 struct SharedSeed {
     config: Arc<Config>,
     ledgers: Ledgers,
+    tls: Tls,
     endpoints: Arc<[Arc<Endpoints>]>,
     peers: Arc<[Option<Arc<Endpoints>>]>,
     phase: watch::Receiver<PhaseView>,
@@ -414,6 +421,7 @@ fn births(
     let shared = Shared {
         config: seed.config,
         ledgers: seed.ledgers,
+        tls: seed.tls,
         endpoints: seed.endpoints,
         peers: seed.peers,
         phase: seed.phase,

@@ -13,6 +13,8 @@ use crate::http::Arrival;
 use crate::net::{Endpoints, TcpBound};
 use crate::session::{Ledgers, ListenerIndex, Order, PhaseView, WorkerIndex};
 
+use super::tls::Tls;
+
 /// A connection on its way to its worker.
 #[derive(Debug)]
 pub(super) struct Handed {
@@ -30,6 +32,8 @@ pub(super) type HealthOn = Arc<dyn Fn(ListenerIndex) -> (StatusCode, Bytes) + Se
 pub(super) struct Shared {
     pub(super) config: Arc<Config>,
     pub(super) ledgers: Ledgers,
+    /// By listener; there where TLS is spoken.
+    pub(super) tls: Tls,
     /// By listener.
     pub(super) endpoints: Arc<[Arc<Endpoints>]>,
     /// By listener; there is a peer where late arrivals are forwarded.

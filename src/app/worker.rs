@@ -10,11 +10,12 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{Goodbye, Protocol};
 use crate::http::{Accepted, Agent, Arrival, Connections, Site};
 use crate::net::Tasks;
+use crate::net::tls::Handshakes;
 use crate::relay::{Pump, Speech, Tunnel};
 use crate::session::{
     Connected, Home, Ledger, ListenerIndex, Order, Page, Phase, PhaseView, Refusal, SessionId,
@@ -22,13 +23,12 @@ use crate::session::{
 };
 
 use super::acceptor::Acceptor;
+use super::client::Client;
 use super::peers;
 use super::wiring::{Birth, Handed, Shared};
 
 /// How often connections are looked at whose time may be over.
 const SWEEP: Duration = Duration::from_millis(250);
-/// How long a client that is turned away has to read our FIN.
-const LINGER: Duration = Duration::from_secs(1);
 /// Connections beyond the limit that are still told so; more are closed without a word.
 const TOLD_OF_OVERLOAD: usize = 16;
 
@@ -59,6 +59,7 @@ struct Place {
     peer: Option<Rc<Agent>>,
     /// None for raw TCP.
     site: Option<Rc<Site>>,
+    tls: Option<Handshakes>,
     goodbye: Rc<Goodbye>,
 }
 
@@ -134,6 +135,8 @@ impl Worker {
             let goodbye = Rc::new(listener.goodbye.clone());
             let phase = Rc::new(Cell::new(Phase::Starting));
             let health = Arc::clone(&self.shared.health);
+            let tls = self.shared.tls[i].as_ref();
+            let tls = tls.map(|tls| Handshakes::new(Arc::clone(tls)));
             let site = (listener.protocol == Protocol::Http).then(|| {
                 Rc::new(Site {
                     listener: index,
@@ -148,6 +151,7 @@ impl Worker {
                     phase: Rc::clone(&phase),
                     ledger: Arc::clone(&self.ledger),
                     health: Some(Arc::new(move || health(index))),
+                    tls: tls.clone(),
                     tasks: self.tasks.clone(),
                 })
             });
@@ -156,6 +160,7 @@ impl Worker {
                 agent,
                 peer,
                 site,
+                tls,
                 goodbye,
             });
         }
@@ -193,7 +198,7 @@ impl Worker {
             }
             None if arrival == Arrival::Overload => {
                 self.ledger.refused(listener, Refusal::Overload);
-                self.tasks.spawn(turn_away(socket, connected));
+                self.tasks.spawn(Client::Plain(socket).turn_away(connected));
             }
             None => {
                 let late = arrival == Arrival::Late;
@@ -202,6 +207,7 @@ impl Worker {
                     goodbye: Rc::clone(&place.goodbye),
                     agent: Rc::clone(&place.agent),
                     peer: place.peer.clone().filter(|_| late),
+                    tls: place.tls.clone(),
                 };
                 self.tasks.spawn(way.relay(socket, client, connected));
             }
@@ -273,6 +279,7 @@ struct Way {
     agent: Rc<Agent>,
     /// Set for a late arrival that is to be forwarded.
     peer: Option<Rc<Agent>>,
+    tls: Option<Handshakes>,
 }
 
 impl Way {
@@ -282,6 +289,16 @@ impl Way {
         client_addr: SocketAddr,
         connected: Connected,
     ) {
+        let client = match Client::greet(socket, self.tls.as_ref()).await {
+            Ok(client) => client,
+            Err(e) => {
+                tracing::debug!(client.addr = %client_addr, error = %e, "no TLS");
+                if let Some(why) = e.refusal() {
+                    connected.ledger().refused(connected.listener(), why);
+                }
+                return;
+            }
+        };
         let (agent, why) = match &self.peer {
             Some(peer) => (peer, Refusal::Draining),
             None => (&self.agent, Refusal::Upstream),
@@ -298,12 +315,16 @@ impl Way {
         };
         let Some(upstream) = upstream else {
             connected.ledger().refused(connected.listener(), why);
-            return turn_away(socket, connected).await;
+            return client.turn_away(connected).await;
         };
-        let Ok(upstream) = upstream else { return };
+        let (Ok(upstream), Ok((client, client_tls))) = (upstream, client.into_parts()) else {
+            return;
+        };
         let tunnel = Tunnel {
-            client: socket,
+            client,
+            client_tls,
             upstream,
+            upstream_tls: None,
             to_upstream: Default::default(),
             to_client: Default::default(),
             speech: Speech::Bytes,
@@ -317,18 +338,4 @@ impl Way {
             tracing::warn!(error = %e, "a connection could not be watched");
         }
     }
-}
-
-/// Closes a connection without a reset: a FIN, and then the client's own end is waited for a while.
-async fn turn_away(socket: std::net::TcpStream, connected: Connected) {
-    let Ok(mut socket) = tokio::net::TcpStream::from_std(socket) else {
-        return;
-    };
-    let goodbye = async {
-        tokio::io::AsyncWriteExt::shutdown(&mut socket).await?;
-        tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
-    };
-    // A client that does not end its side in time is closed all the same.
-    let _ = timeout(LINGER, goodbye).await;
-    drop(connected);
 }

@@ -161,6 +161,7 @@ impl RawListener {
                 announce_ahead: self.websocket_announce_ahead.value,
             },
             forward_to: forward_to.filter(|_| late == LateArrivals::Forward),
+            tls: self.tls.into_tls(),
         })
     }
 }
@@ -194,6 +195,7 @@ impl RawUpstream {
             connect_timeout: self.connect_timeout.value,
             response_timeout: self.response_timeout.value,
             idle_timeout: self.idle_timeout.value,
+            tls: self.tls.into_tls(),
         })
     }
 }

@@ -11,6 +11,7 @@ use http::HeaderName;
 
 use super::announcement::Announcement;
 use super::platform::Platforms;
+use super::tls::{ClientTls, ServerTls};
 use super::token::Token;
 
 /// The name of a listener, as written in the configuration and as shown in metrics.
@@ -82,6 +83,8 @@ pub struct Listener {
     pub goodbye: Goodbye,
     /// The peer that late arrivals are passed to; there is one where they are to be forwarded.
     pub forward_to: Option<Endpoint>,
+    /// TLS to the clients.
+    pub tls: Option<ServerTls>,
 }
 
 /// How a session is asked to go.
@@ -157,6 +160,8 @@ pub struct Upstream {
     pub response_timeout: Duration,
     /// How long an unused connection to the agent is kept for the next request.
     pub idle_timeout: Duration,
+    /// TLS to the agent.
+    pub tls: Option<ClientTls>,
 }
 
 /// One address of an agent: `host:port`, the host a name or an IP address.

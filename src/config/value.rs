@@ -11,6 +11,7 @@ mod service;
 mod switch;
 mod text;
 mod time;
+mod tls;
 
 use std::error;
 use std::fmt;
@@ -47,6 +48,8 @@ pub(super) use time::{
     duration, parse_positive_duration, parse_share, parse_window, patience, positive_duration,
     show_duration, stretch, window,
 };
+
+pub(super) use tls::{client_auth, folder, server_name, subject_header, tls_file, tls_version};
 
 /// A value that is not what it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]

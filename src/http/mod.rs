@@ -8,6 +8,7 @@ mod admission;
 mod agent_io;
 mod body;
 mod client_key;
+mod client_stream;
 mod conn;
 mod event_boundary;
 mod fields;

@@ -9,7 +9,7 @@ mod dial;
 mod inherited;
 pub mod sockinfo;
 mod tasks;
-mod tls;
+pub mod tls;
 mod unix;
 pub mod watch;
 

@@ -143,6 +143,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
             announce_ahead: Duration::from_secs(5),
         },
         forward_to: None,
+        tls: None,
     };
     let upstream = |name: &str, agent: SocketAddr| Upstream {
         name: UpstreamName(name.into()),
@@ -150,6 +151,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
         connect_timeout: Duration::from_secs(5),
         response_timeout: Duration::ZERO,
         idle_timeout: Duration::from_secs(60),
+        tls: None,
     };
     Config {
         workers: WORKERS,
