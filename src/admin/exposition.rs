@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 
 use super::board::{Board, Platform};
 use crate::config::{ListenerName, PlatformName};
+use crate::net::tls::TlsListener;
 use crate::session::metrics::{self as names, Family};
 use crate::session::{
     Direction, Holds, Kind, Ledgers, ListenerTotals, Outcome, Phase, PhaseView, Refusal,
@@ -64,6 +66,8 @@ const IDENTIFYING: &[&str] = &[
 pub struct Exposition {
     /// The listeners' names, by index.
     pub listeners: Arc<[ListenerName]>,
+    /// The TLS of the listeners, by index.
+    pub tls: Arc<[Option<Arc<TlsListener>>]>,
     /// The counts.
     pub ledgers: Ledgers,
     /// The phase.
@@ -100,6 +104,7 @@ impl Exposition {
         out.family(names::HOLDS_OPEN);
         out.sample(names::HOLDS_OPEN, &[], &self.holds.live(Instant::now()));
         self.platforms(&mut out);
+        self.certificates(&mut out);
         out.family(names::BUILD_INFO);
         out.sample(
             names::BUILD_INFO,
@@ -183,6 +188,36 @@ impl Exposition {
                     out.sample(family, &labels, &of(totals)[way.index()]);
                 }
             });
+        }
+    }
+
+    fn certificates(&self, out: &mut Text) {
+        let of = self.listeners.iter().zip(self.tls.iter());
+        let of: Vec<_> = of
+            .filter_map(|(name, tls)| Some((&*name.0, tls.as_ref()?)))
+            .collect();
+        if of.is_empty() {
+            return;
+        }
+        out.family(names::TLS_RELOADS);
+        for (listener, tls) in &of {
+            let counts = [
+                ("taken", &tls.reloads.taken),
+                ("refused", &tls.reloads.refused),
+            ];
+            for (result, count) in counts {
+                let labels = [("listener", *listener), ("result", result)];
+                out.sample(names::TLS_RELOADS, &labels, &count.load(Ordering::Relaxed));
+            }
+        }
+        out.family(names::TLS_EXPIRY);
+        for (listener, tls) in &of {
+            for expiry in tls.certificates().expiries() {
+                let name = escaped(&expiry.name);
+                let labels = [("listener", *listener), ("name", name.as_str())];
+                let at = unix_time(expiry.not_after).as_secs();
+                out.sample(names::TLS_EXPIRY, &labels, &at);
+            }
         }
     }
 

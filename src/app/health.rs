@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::control::Control;
 use crate::admin::{self, Health};
 use crate::lifecycle::hooks::Hooks;
+use crate::net::tls::Watch;
 use crate::net::{Endpoints, Tasks};
 use crate::session::Ledgers;
 
@@ -22,6 +23,8 @@ use super::memory::Memory;
 const PROBE: Duration = Duration::from_secs(1);
 /// How often it is looked whether most sessions are gone.
 const LOOK: Duration = Duration::from_millis(250);
+/// How often it is looked whether certificates have changed.
+const RENEWAL: Duration = Duration::from_secs(2);
 /// How often histogram samples are folded; without it they pile up.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// How long the answers under way have when the process leaves.
@@ -35,6 +38,7 @@ pub(super) struct Birth {
     pub(super) control: Control,
     pub(super) endpoints: Arc<[Arc<Endpoints>]>,
     pub(super) hooks: Option<Hooks>,
+    pub(super) certificates: Vec<Watch>,
     pub(super) peers: Arc<[Option<Arc<Endpoints>>]>,
     pub(super) stop: CancellationToken,
 }
@@ -51,6 +55,7 @@ pub(super) fn run(birth: Birth) -> io::Result<()> {
         control,
         endpoints,
         hooks,
+        certificates,
         peers,
         stop,
     } = birth;
@@ -60,6 +65,9 @@ pub(super) fn run(birth: Birth) -> io::Result<()> {
         let tasks = Tasks::new();
         tasks.spawn(probe(endpoints, peers));
         tasks.spawn(upkeep());
+        if !certificates.is_empty() {
+            tasks.spawn(renew(certificates));
+        }
         tasks.spawn(give_back(health.readiness.ledgers.clone()));
         if let Some(hooks) = hooks {
             tasks.spawn(hooks.run(control.clone()));
@@ -95,6 +103,17 @@ async fn give_back(ledgers: Ledgers) {
     loop {
         ticks.tick().await;
         memory.look(ledgers.totals().open());
+    }
+}
+
+async fn renew(mut certificates: Vec<Watch>) {
+    let mut ticks = interval(RENEWAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        for watch in &mut certificates {
+            watch.look();
+        }
     }
 }
 

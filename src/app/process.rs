@@ -194,6 +194,7 @@ impl App {
         };
         let exposition = Exposition {
             listeners: config.listeners.iter().map(|l| l.name.clone()).collect(),
+            tls: Arc::clone(&tls),
             ledgers: ledgers.clone(),
             phase: view.clone(),
             holds: holds.clone(),
@@ -241,6 +242,7 @@ impl App {
             },
             endpoints: Arc::clone(&endpoints),
             hooks,
+            certificates: tls::watches(&config, &tls),
             peers: Arc::clone(&peers),
             stop: stop.clone(),
         };

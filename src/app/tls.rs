@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::net::tls::TlsListener;
+use crate::net::tls::{TlsListener, Watch};
 
 use super::error::Error;
 
@@ -31,4 +31,13 @@ pub(super) fn listeners(config: &Config) -> Result<Tls, Error> {
         }
     };
     config.listeners.iter().map(of).collect()
+}
+
+/// The watches over their files.
+pub(super) fn watches(config: &Config, tls: &Tls) -> Vec<Watch> {
+    let of = config.listeners.iter().zip(tls.iter());
+    of.filter_map(|(listener, tls)| {
+        Some(Watch::new(listener.name.clone(), Arc::clone(tls.as_ref()?)))
+    })
+    .collect()
 }

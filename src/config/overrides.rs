@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 
 use super::platform::PlatformName;
 use super::schema::{Raw, RawListener, RawUpstream};
-use super::tls::RawServerTls;
 use super::section::{Found, Origin, Reader, Section};
+use super::tls::RawServerTls;
 use super::types::{Bind, Endpoint, ListenerName, LogFormat, Protocol, UpstreamName, Window};
 use super::value::ListenUrl;
 
@@ -94,12 +94,7 @@ fn replace_endpoints(endpoint: &Endpoint, raw: &mut Raw, root: &Section<'_>, rea
     }
 }
 
-fn replace_listeners(
-    urls: &[ListenUrl],
-    raw: &mut Raw,
-    root: &Section<'_>,
-    reader: &Reader<'_>,
-) {
+fn replace_listeners(urls: &[ListenUrl], raw: &mut Raw, root: &Section<'_>, reader: &Reader<'_>) {
     const FLAG: &str = "--listen";
     let upstream = match raw.upstreams.value.as_slice() {
         [upstream] => upstream.name.as_ref().map(|name| name.value.clone()),

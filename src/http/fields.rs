@@ -209,7 +209,10 @@ fn forwarded_element(origin: &Origin, host: Option<&HeaderValue>) -> HeaderValue
             .all(|b| b.is_ascii_alphanumeric() || b".-:[]_".contains(&b))
     };
     let text = match host.and_then(|host| host.to_str().ok()).filter(plain) {
-        Some(host) => format!("for={};host=\"{host}\";proto={}", origin.node, origin.scheme),
+        Some(host) => format!(
+            "for={};host=\"{host}\";proto={}",
+            origin.node, origin.scheme
+        ),
         None => format!("for={};proto={}", origin.node, origin.scheme),
     };
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("for=unknown"))

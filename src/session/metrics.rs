@@ -62,6 +62,12 @@ families! {
     /// What platforms say that tells this process from others, by `platform`, `fact` and `value`.
     PLATFORM_INFO = "gauge" "lameduck_platform_info"
         "Always 1; the labels say what the platform calls this process and where it runs.";
+    /// Looks at changed certificates, by `listener` and `result`.
+    TLS_RELOADS = "counter" "lameduck_tls_certificate_reloads_total"
+        "Changes of certificate files, by whether what they hold was taken.";
+    /// Until when certificates hold, by `listener` and `name`.
+    TLS_EXPIRY = "gauge" "lameduck_tls_certificate_expiry_timestamp_seconds"
+        "When a certificate in use expires, in Unix time.";
     /// The program itself, by `version`.
     BUILD_INFO = "gauge" "lameduck_build_info" "Always 1; the label says which version runs.";
 }

@@ -89,11 +89,7 @@ impl RawServerTls {
             max_handshakes: table.read("max_handshakes", value::at_once, AT_ONCE),
             client_auth: table.read("client_auth", value::client_auth, ClientAuth::Off),
             client_ca_file: table.read("client_ca_file", value::tls_file, None),
-            client_subject_header: table.read(
-                "client_subject_header",
-                value::subject_header,
-                None,
-            ),
+            client_subject_header: table.read("client_subject_header", value::subject_header, None),
         }
     }
 

@@ -81,7 +81,10 @@ pub(in crate::config) fn server_name(value: &DeValue<'_>) -> Result<Option<Arc<s
         true => Ok(Some(text.into())),
         false => {
             let what = format!("`{text}` is not the name of a server");
-            Err(Wrong::new(what, format!("write one without a port, {help}")))
+            Err(Wrong::new(
+                what,
+                format!("write one without a port, {help}"),
+            ))
         }
     }
 }

@@ -87,6 +87,12 @@ impl Certificates {
         pick.map(|pair| Arc::clone(&pair.key))
     }
 
+    /// Whether both show the same to everybody.
+    pub(super) fn is_same(&self, other: &Certificates) -> bool {
+        let same = |(a, b): (&KeyPair, &KeyPair)| a.name == b.name && a.key.cert == b.key.cert;
+        self.pairs.len() == other.pairs.len() && self.pairs.iter().zip(&other.pairs).all(same)
+    }
+
     /// Until when each holds.
     pub fn expiries(&self) -> impl Iterator<Item = Expiry> {
         self.pairs.iter().map(|pair| Expiry {

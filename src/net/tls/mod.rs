@@ -6,6 +6,7 @@ mod fault;
 mod kept;
 mod key_pair;
 mod layer;
+mod reload;
 mod scratch;
 mod server;
 mod step;
@@ -21,6 +22,7 @@ pub use certificates::{Certificates, Expiry};
 pub use client::Tls;
 pub use fault::Fault;
 pub use layer::Layer;
+pub use reload::Watch;
 pub use server::{HandshakeError, Handshakes, Reloads, TlsListener};
 pub use stream::TlsStream;
 

@@ -118,8 +118,7 @@ impl TlsListener {
         }
         // Of the listener, and not of the process: a ticket holds whose certificate was verified,
         // and must not be worth anything where others are trusted.
-        config.ticketer =
-            rustls::crypto::ring::Ticketer::new().map_err(|error| library(&error))?;
+        config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(|error| library(&error))?;
         Ok(TlsListener {
             settings: settings.clone(),
             config: Arc::new(config),

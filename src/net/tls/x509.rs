@@ -119,7 +119,10 @@ fn time(tag: u8, text: &[u8]) -> Option<SystemTime> {
     let (year, rest) = match tag {
         UTC_TIME => {
             let year: i64 = text.get(..2)?.parse().ok()?;
-            (if year < 50 { 2000 + year } else { 1900 + year }, &text[2..])
+            (
+                if year < 50 { 2000 + year } else { 1900 + year },
+                &text[2..],
+            )
         }
         GENERALIZED_TIME => (text.get(..4)?.parse().ok()?, &text[4..]),
         _ => return None,
@@ -283,10 +286,7 @@ mod tests {
             let common = DnValue::Utf8String(" #ü=\\ ".to_owned());
             name.push(DnType::CommonName, common);
         });
-        assert_eq!(
-            said.subject,
-            r"CN=\ #\C3\BC\=\\\ ,O=Ex\,O\=Bank\0D\0AX: y"
-        );
+        assert_eq!(said.subject, r"CN=\ #\C3\BC\=\\\ ,O=Ex\,O\=Bank\0D\0AX: y");
     }
 
     #[test]
