@@ -18,7 +18,7 @@ use crate::drain::{self, Control, Drain, Report, Windows};
 #[cfg(feature = "systemd")]
 use crate::lifecycle::Systemd;
 use crate::lifecycle::{Desks, Platforms, Signals, hooks};
-use crate::net::{Descriptors, Endpoints, Inherited, TcpBound};
+use crate::net::{self, Descriptors, Endpoints, Inherited, TcpBound};
 use crate::session::metrics::Durations;
 use crate::session::{
     Holds, Ledger, Ledgers, ListenerIndex, Order, PhaseView, Whom, WorkerIndex, Workers,
@@ -39,6 +39,8 @@ pub struct App {
     health: TcpListener,
     admin: admin::Bound,
     tls: Tls,
+    /// By upstream.
+    agents_tls: Vec<Option<net::tls::Tls>>,
     descriptors: Descriptors,
     control: Control,
     wishes: drain::Wishes,
@@ -106,6 +108,7 @@ impl App {
     fn bind_but_for(mut inherited: Inherited, config: Config) -> Result<App, Error> {
         let descriptors = Descriptors::raise();
         let tls = tls::listeners(&config)?;
+        let agents_tls = tls::upstreams(&config)?;
         let Sockets {
             listeners,
             health,
@@ -118,6 +121,7 @@ impl App {
             health,
             admin,
             tls,
+            agents_tls,
             descriptors,
             control,
             wishes,
@@ -173,6 +177,7 @@ impl App {
             health: health_socket,
             admin: admin_socket,
             tls,
+            agents_tls,
             control,
             wishes,
             ..
@@ -183,7 +188,7 @@ impl App {
         let windows = Windows::new(config.drain.window);
         let board = Board::default();
         let ledgers = ledgers(&config);
-        let endpoints = endpoints(&config);
+        let endpoints = endpoints(&config, agents_tls);
         let peers = peers::endpoints(&config);
 
         let ready = Readiness {
@@ -384,11 +389,12 @@ fn ledgers(config: &Config) -> Ledgers {
 }
 
 /// The endpoints, by listener; listeners of one upstream share them.
-fn endpoints(config: &Config) -> Arc<[Arc<Endpoints>]> {
+fn endpoints(config: &Config, tls: Vec<Option<net::tls::Tls>>) -> Arc<[Arc<Endpoints>]> {
     let upstreams: Vec<_> = config
         .upstreams
         .iter()
-        .map(|upstream| Arc::new(Endpoints::new(upstream)))
+        .zip(tls)
+        .map(|(upstream, tls)| Arc::new(Endpoints::new(upstream).over(tls)))
         .collect();
     let of = |listener: &crate::config::Listener| {
         let found = upstreams

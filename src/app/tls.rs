@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::net::tls::{TlsListener, Watch};
+use crate::net::tls::{self, TlsListener, Watch};
 
 use super::error::Error;
 
@@ -19,18 +19,29 @@ pub(super) fn listeners(config: &Config) -> Result<Tls, Error> {
         let Some(settings) = &listener.tls else {
             return Ok(None);
         };
-        match TlsListener::new(settings, listener.protocol) {
-            Ok(tls) => Ok(Some(Arc::new(tls))),
-            Err(faults) => {
-                let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-                Err(Error::Tls {
-                    of: format!("listener {}", listener.name),
-                    what: faults.join("; "),
-                })
-            }
-        }
+        let made = TlsListener::new(settings, listener.protocol);
+        let made = made.map_err(|faults| fault(format!("listener {}", listener.name), &faults))?;
+        Ok(Some(Arc::new(made)))
     };
     config.listeners.iter().map(of).collect()
+}
+
+/// Reads what the `tls` tables of the upstreams name; by upstream.
+///
+/// # Errors
+/// With everything that is wrong with the first of them that has faults.
+pub(super) fn upstreams(config: &Config) -> Result<Vec<Option<tls::Tls>>, Error> {
+    let of = |upstream: &crate::config::Upstream| {
+        let made = upstream.tls.as_ref().map(tls::Tls::of).transpose();
+        made.map_err(|faults| fault(format!("upstream {}", upstream.name), &faults))
+    };
+    config.upstreams.iter().map(of).collect()
+}
+
+fn fault(of: String, faults: &[tls::Fault]) -> Error {
+    let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+    let what = faults.join("; ");
+    Error::Tls { of, what }
 }
 
 /// The watches over their files.

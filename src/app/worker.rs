@@ -307,7 +307,7 @@ impl Way {
             Ok(upstream) if self.peer.is_some() && peers::passes_back(&upstream, client_addr) => {
                 None
             }
-            Ok(upstream) => Some(upstream.into_std()),
+            Ok(upstream) => Some(upstream.into_parts()),
             Err(e) => {
                 tracing::debug!(client.addr = %client_addr, error = %e, "no agent");
                 None
@@ -317,14 +317,16 @@ impl Way {
             connected.ledger().refused(connected.listener(), why);
             return client.turn_away(connected).await;
         };
-        let (Ok(upstream), Ok((client, client_tls))) = (upstream, client.into_parts()) else {
+        let (Ok((upstream, upstream_tls)), Ok((client, client_tls))) =
+            (upstream, client.into_parts())
+        else {
             return;
         };
         let tunnel = Tunnel {
             client,
             client_tls,
             upstream,
-            upstream_tls: None,
+            upstream_tls,
             to_upstream: Default::default(),
             to_client: Default::default(),
             speech: Speech::Bytes,

@@ -129,7 +129,7 @@ fn upstreams(raw: &Raw, reader: &Reader<'_>, has_file: bool) {
                 .is_some_and(|wanted| exists(&wanted.value, raw))
         });
     for upstream in &raw.upstreams.value {
-        upstream.tls.check(reader);
+        upstream.tls.check(&upstream.endpoints, reader);
         let mut seen: Vec<&Found<_>> = Vec::new();
         for endpoint in &upstream.endpoints {
             if seen.iter().any(|other| other.value == endpoint.value) {

@@ -61,7 +61,7 @@ pub(super) fn hand_over(
         drop(lease);
         let (
             Some((client, client_tls, to_upstream)),
-            Some((upstream, to_client)),
+            Some((upstream, upstream_tls, to_client)),
             Some(connected),
         ) = (
             client_socket(client_side),
@@ -78,7 +78,7 @@ pub(super) fn hand_over(
             client,
             client_tls,
             upstream,
-            upstream_tls: None,
+            upstream_tls,
             to_upstream,
             to_client,
             speech,
@@ -106,8 +106,8 @@ fn client_socket(upgraded: Upgraded) -> Option<(TcpStream, Option<Box<Layer>>, B
     Some((socket, tls, parts.read_buf))
 }
 
-fn agent_socket(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
+fn agent_socket(upgraded: Upgraded) -> Option<(socket2::Socket, Option<Box<Layer>>, Bytes)> {
     let parts = upgraded.downcast::<TokioIo<AgentIo>>().ok()?;
-    let socket = parts.io.into_inner().0.into_std().ok()?;
-    Some((socket, parts.read_buf))
+    let (socket, tls) = parts.io.into_inner().0.into_parts().ok()?;
+    Some((socket, tls, parts.read_buf))
 }

@@ -2,15 +2,19 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::{Endpoint, Upstream, UpstreamName};
 use crate::session::metrics::EndpointMetrics;
+
+use super::Socket;
+use super::tls::Tls;
 
 /// Why no endpoint could be reached.
 #[derive(Debug, thiserror::Error)]
@@ -40,10 +44,27 @@ pub enum DialError {
 #[derive(Debug)]
 struct EndpointState {
     endpoint: Endpoint,
-    /// Set when the endpoint is an address, and no name to be looked up.
-    addr: Option<SocketAddr>,
+    address: Address,
     health: AtomicU8,
     metrics: EndpointMetrics,
+}
+
+/// How an endpoint is reached.
+#[derive(Debug)]
+enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+    /// To be looked up.
+    Name,
+}
+
+impl Address {
+    fn of(endpoint: &Endpoint) -> Address {
+        if let Some(path) = endpoint.unix_path() {
+            return Address::Unix(path.to_owned());
+        }
+        endpoint.0.parse().map_or(Address::Name, Address::Tcp)
+    }
 }
 
 /// Nothing has been tried yet.
@@ -64,6 +85,7 @@ impl EndpointState {
 pub struct Endpoints {
     name: UpstreamName,
     connect_timeout: Duration,
+    tls: Option<Tls>,
     endpoints: Vec<EndpointState>,
 }
 
@@ -75,7 +97,7 @@ impl Endpoints {
             metrics.healthy(false);
             EndpointState {
                 endpoint: endpoint.clone(),
-                addr: endpoint.0.parse().ok(),
+                address: Address::of(endpoint),
                 health: AtomicU8::new(UNKNOWN),
                 metrics,
             }
@@ -83,8 +105,14 @@ impl Endpoints {
         Endpoints {
             name: upstream.name.clone(),
             connect_timeout: upstream.connect_timeout,
+            tls: None,
             endpoints: endpoints.collect(),
         }
+    }
+
+    /// The same, reached over TLS.
+    pub fn over(self, tls: Option<Tls>) -> Endpoints {
+        Endpoints { tls, ..self }
     }
 
     /// The upstream's name.
@@ -107,12 +135,24 @@ impl Endpoints {
         }
     }
 
-    async fn reach(&self, state: &EndpointState) -> Result<TcpStream, DialError> {
+    async fn reach(&self, state: &EndpointState) -> Result<Socket, DialError> {
         let begun = Instant::now();
         let connect = async {
-            match state.addr {
-                Some(addr) => TcpStream::connect(addr).await,
-                None => TcpStream::connect(&*state.endpoint.0).await,
+            let socket = match &state.address {
+                Address::Tcp(addr) => TcpStream::connect(addr).await?,
+                Address::Unix(path) => return UnixStream::connect(path).await.map(Socket::Unix),
+                Address::Name => TcpStream::connect(&*state.endpoint.0).await?,
+            };
+            // A socket that was reset meanwhile shows it at the first read.
+            let _ = socket.set_nodelay(true);
+            match &self.tls {
+                None => Ok(Socket::Tcp(socket)),
+                Some(tls) => {
+                    let host = state.endpoint.0.rsplit_once(':');
+                    let host = host.map_or(&*state.endpoint.0, |(host, _)| host);
+                    // Boxed, so that without TLS a dial is as small as it was.
+                    Box::pin(tls.connect(host, socket)).await.map(Socket::Tls)
+                }
             }
         };
         let reached = match timeout_at(begun + self.connect_timeout, connect).await {
@@ -128,10 +168,8 @@ impl Endpoints {
                 limit: self.connect_timeout,
             }),
         };
-        if let Ok(socket) = &reached {
+        if reached.is_ok() {
             state.metrics.connected(begun.elapsed());
-            // A socket that was reset meanwhile shows it at the first read.
-            let _ = socket.set_nodelay(true);
         }
         let health = if reached.is_ok() { WELL } else { LOST };
         if state.health.swap(health, Ordering::Relaxed) != health {
@@ -170,7 +208,7 @@ impl Dialer {
     ///
     /// # Errors
     /// When none could be reached: the error of the last that was tried.
-    pub async fn dial(&self) -> Result<TcpStream, DialError> {
+    pub async fn dial(&self) -> Result<Socket, DialError> {
         let all = &self.shared.endpoints;
         let start = self.next.fetch_add(1, Ordering::Relaxed);
         let turn = || (0..all.len()).map(|i| &all[(start.wrapping_add(i)) % all.len()]);

@@ -2,12 +2,12 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use mio::net::TcpStream;
+use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use socket2::SockRef;
+use socket2::Socket;
 
 use crate::net::sockinfo;
 use crate::net::tls::Layer;
@@ -15,10 +15,10 @@ use crate::net::tls::Layer;
 /// So many bytes that were not read are decrypted to be counted; beyond, ciphertext is counted.
 const MOST_COUNTED: u64 = 64 * 1024;
 
-/// One side of a session.
+/// One side of a session. What is called here is the same for TCP and for unix sockets.
 #[derive(Debug)]
 pub(super) struct Half {
-    socket: TcpStream,
+    socket: Socket,
     tls: Option<Box<Layer>>,
 }
 
@@ -42,17 +42,15 @@ pub(super) struct Wrote {
 
 impl Half {
     /// Takes over a connected, non-blocking socket, and the TLS that is spoken on it.
-    pub(super) fn new(socket: std::net::TcpStream, tls: Option<Box<Layer>>) -> Half {
-        Half {
-            socket: TcpStream::from_std(socket),
-            tls,
-        }
+    pub(super) fn new(socket: impl Into<Socket>, tls: Option<Box<Layer>>) -> Half {
+        let socket = socket.into();
+        Half { socket, tls }
     }
 
     /// Has readiness of either direction reported under `token`, once per edge.
-    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+    pub(super) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
-        registry.register(&mut self.socket, token, interest)
+        registry.register(&mut SourceFd(&self.socket.as_raw_fd()), token, interest)
     }
 
     /// Whether TLS is spoken.
@@ -136,9 +134,9 @@ impl Half {
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 
-    /// Makes the close of this socket a reset.
+    /// Makes the close of this socket a reset. A unix socket knows none: its peer sees an end.
     pub(super) fn abort(&self) {
-        let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+        let _ = self.socket.set_linger(Some(Duration::ZERO));
     }
 
     /// Gives up what waits for the socket, and says how many bytes it was that were taken.
@@ -164,7 +162,7 @@ impl Half {
 }
 
 /// Writes what waits, and a FIN behind a close_notify.
-fn flush(tls: &mut Layer, socket: &mut TcpStream) -> io::Result<()> {
+fn flush(tls: &mut Layer, socket: &mut Socket) -> io::Result<()> {
     if tls.has_unsent() {
         tls.flush(socket)?;
         if tls.is_closed() && !tls.has_unsent() {

@@ -48,8 +48,8 @@ pub struct Tunnel {
     pub client: TcpStream,
     /// The TLS that is spoken on it, with what is in its hands.
     pub client_tls: Option<Box<Layer>>,
-    /// The agent's socket, non-blocking.
-    pub upstream: TcpStream,
+    /// The agent's socket, non-blocking: TCP or unix.
+    pub upstream: socket2::Socket,
     /// Likewise.
     pub upstream_tls: Option<Box<Layer>>,
     /// Read from the client already, not yet sent to the agent.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::section::{Found, Origin, Reader, Section};
+use crate::config::types::Endpoint;
 use crate::config::value;
 
 /// TLS to an agent.
@@ -43,7 +44,15 @@ impl RawClientTls {
     }
 
     /// Reports what does not fit together.
-    pub(in crate::config) fn check(&self, reader: &Reader<'_>) {
+    pub(in crate::config) fn check(&self, endpoints: &[Found<Endpoint>], reader: &Reader<'_>) {
+        let mut unix = endpoints.iter();
+        if self.origin != Origin::Default
+            && let Some(unix) = unix.find(|endpoint| endpoint.value.unix_path().is_some())
+        {
+            let what = format!("TLS is not spoken through `{}`", unix.value);
+            let help = "leave the table out, or name a port".to_owned();
+            reader.error(&self.origin, &self.path, what, help);
+        }
         let certificate = &self.certificate_file;
         if self.key_file.is_given() && !certificate.is_given() {
             let what = "this is the key of no certificate".to_owned();

@@ -1,6 +1,7 @@
 //! A connection over TLS as tasks use it.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -69,6 +70,11 @@ impl TlsStream {
     /// The socket and its TLS, with what it has read ahead and what it has not sent yet.
     pub fn into_parts(self) -> (TcpStream, Box<Layer>) {
         (self.socket, self.layer)
+    }
+
+    /// The address that it is connected to; none when the peer has gone.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.socket.peer_addr().ok()
     }
 
     /// Bytes that have reached the socket since this was asked last.

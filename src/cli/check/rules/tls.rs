@@ -26,6 +26,12 @@ pub(in crate::cli::check) fn findings(config: &Config, now: SystemTime) -> Vec<F
             Err(faults) => found.extend(faults.into_iter().map(|fault| of_file(&table, fault))),
         }
     }
+    for upstream in &config.upstreams {
+        let table = format!("upstream {}: tls", upstream.name);
+        let made = upstream.tls.as_ref().map(tls::Tls::of);
+        let faults = made.and_then(Result::err).unwrap_or_default();
+        found.extend(faults.into_iter().map(|fault| of_file(&table, fault)));
+    }
     found
 }
 
