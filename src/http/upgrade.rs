@@ -67,7 +67,8 @@ pub(super) fn hand_over(
             client_socket(client_side),
             agent_socket(agent_side),
             conn.connected.borrow_mut().take(),
-        ) else {
+        )
+        else {
             return;
         };
         let counted = Some(counted);

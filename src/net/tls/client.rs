@@ -123,9 +123,7 @@ impl Tls {
 }
 
 /// The name of a host; an IPv6 address may stand in brackets.
-fn server_name(
-    host: &str,
-) -> Result<ServerName<'static>, rustls::pki_types::InvalidDnsNameError> {
+fn server_name(host: &str) -> Result<ServerName<'static>, rustls::pki_types::InvalidDnsNameError> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     ServerName::try_from(host.to_owned())
 }

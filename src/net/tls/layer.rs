@@ -447,3 +447,6 @@ impl std::fmt::Debug for Layer {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
