@@ -40,7 +40,7 @@ async fn every_websocket_gets_its_close_between_messages_and_nothing_is_lost() {
                 Style::Ask(Duration::from_millis(5)),
             ),
             1 => (
-                format!("/chat/{name}?every=7&parts=1"),
+                format!("/chat/{name}?every=7"),
                 Style::ChatInParts(Duration::from_millis(5)),
             ),
             _ => (

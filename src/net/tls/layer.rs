@@ -291,11 +291,17 @@ impl Layer {
                     self.ended = true;
                     is_all = true;
                 }
-                Err(error) if wrong.is_none() => {
+                Err(error) => {
+                    // What is to be said to the peer about it. Beyond that the library must not be
+                    // asked again: it would meet the same error, and does not bear that.
+                    while self.connection.state().wants_write() {
+                        let input = &mut scratch[at..*held];
+                        let (discard, _) = self.connection.step(input, &mut output, Wish::None);
+                        at += discard;
+                    }
                     wrong = Some(io::Error::new(ErrorKind::InvalidData, error));
-                    // Once more, for what is to be said to the peer about it.
+                    break;
                 }
-                Err(_) => break,
             }
         }
         scratch.copy_within(at..*held, 0);
@@ -383,6 +389,9 @@ impl Layer {
 
     /// Encrypts bytes, or a close_notify, and writes what the socket takes.
     fn seal(&mut self, socket: &mut impl Write, bytes: Option<&[u8]>) -> io::Result<()> {
+        if self.broken {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
         scratch::with(|scratch| {
             let n = loop {
                 let mut output = Output {
@@ -399,7 +408,11 @@ impl Layer {
                 let input = &mut self.received[..];
                 let (discard, step) = self.connection.step(input, &mut output, wish);
                 self.received.drain(..discard);
-                match step.map_err(io::Error::other)? {
+                let step = step.map_err(|error| {
+                    self.broken = true;
+                    io::Error::new(ErrorKind::InvalidData, error)
+                })?;
+                match step {
                     Step::Again => {}
                     Step::PeerClosed => self.ended = true,
                     Step::Sealed(n) => break n,
