@@ -132,7 +132,7 @@ fn both_ways(version: &'static SupportedProtocolVersion) {
     pair.layer.take_delivered();
     let (to_server, to_client) = (noise(120_000), noise(120_000));
     let (mut given, mut taken, mut delivered) = (0, 0, 0);
-    let (mut at_server, mut at_client) = (Vec::new(), Vec::new());
+    let (mut at_server, mut at_client) = (Vec::<u8>::new(), Vec::<u8>::new());
     while at_server.len() < to_server.len() || at_client.len() < to_client.len() {
         pair.pipe.room = fastrand::usize(0..40_000);
         let n = fastrand::usize(0..=(to_server.len() - given).min(20_000));
@@ -238,9 +238,9 @@ fn a_record_that_was_tampered_with_is_an_error_and_the_peer_is_told() {
         pair.layer.read(&mut pair.pipe, &mut room).is_err(),
         "for good"
     );
-    let mut alert: Vec<u8> = pair.pipe.from_us.drain(..).collect();
+    let alert: Vec<u8> = pair.pipe.from_us.drain(..).collect();
     assert!(!alert.is_empty());
-    pair.client.read_tls(&mut &mut alert[..].as_ref()).unwrap();
+    pair.client.read_tls(&mut &alert[..]).unwrap();
     assert!(matches!(
         pair.client.process_new_packets(),
         Err(rustls::Error::AlertReceived(_))
