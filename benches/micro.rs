@@ -89,6 +89,7 @@ fn scrape(bencher: Bencher<'_, '_>, listeners: u16) {
     let exposition = Exposition {
         roster: Roster::new(names),
         upstreams: Default::default(),
+        tls: Default::default(),
         ledgers: Ledgers::new(ledgers),
         phase: view,
         holds: Holds::new(),

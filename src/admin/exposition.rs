@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 use super::board::{Board, Platform};
 use crate::config::PlatformName;
 use crate::net::Upstreams;
+use crate::net::tls::TlsListeners;
 use crate::session::metrics::{self as names, Family};
 use crate::session::{
     Direction, Holds, Kind, Ledgers, ListenerTotals, Outcome, Phase, PhaseView, Refusal, Roster,
@@ -65,6 +67,8 @@ const IDENTIFYING: &[&str] = &[
 pub struct Exposition {
     /// The listeners.
     pub roster: Roster,
+    /// The TLS of the listeners.
+    pub tls: TlsListeners,
     /// The counts.
     pub ledgers: Ledgers,
     /// The phase.
@@ -104,6 +108,7 @@ impl Exposition {
         out.sample(names::HOLDS_OPEN, &[], &self.holds.live(Instant::now()));
         self.endpoints(&mut out);
         self.platforms(&mut out);
+        self.certificates(&mut out);
         out.family(names::BUILD_INFO);
         out.sample(
             names::BUILD_INFO,
@@ -212,6 +217,35 @@ impl Exposition {
         each(names::UPSTREAM_HEALTHY, &|values| values.0.into());
         each(names::UPSTREAM_SESSIONS, &|values| values.1);
         each(names::UPSTREAM_EJECTIONS, &|values| values.2);
+    }
+
+    fn certificates(&self, out: &mut Text) {
+        let listeners = self.tls.now();
+        let of = listeners.iter().map(|(name, tls)| (&*name.0, tls));
+        let of: Vec<_> = of.collect();
+        if of.is_empty() {
+            return;
+        }
+        out.family(names::TLS_RELOADS);
+        for (listener, tls) in &of {
+            let counts = [
+                ("taken", &tls.reloads.taken),
+                ("refused", &tls.reloads.refused),
+            ];
+            for (result, count) in counts {
+                let labels = [("listener", *listener), ("result", result)];
+                out.sample(names::TLS_RELOADS, &labels, &count.load(Ordering::Relaxed));
+            }
+        }
+        out.family(names::TLS_EXPIRY);
+        for (listener, tls) in &of {
+            for expiry in tls.certificates().expiries() {
+                let name = escaped(&expiry.name);
+                let labels = [("listener", *listener), ("name", name.as_str())];
+                let at = unix_time(expiry.not_after).as_secs();
+                out.sample(names::TLS_EXPIRY, &labels, &at);
+            }
+        }
     }
 
     fn platforms(&self, out: &mut Text) {

@@ -13,6 +13,14 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// A file that a `tls` table names is no good.
+    #[error("{of}: tls.{what}")]
+    Tls {
+        /// Whose table it is, such as `listener chat`.
+        of: String,
+        /// The key, the file, and what is wrong.
+        what: String,
+    },
     /// Something of the process itself could not be made.
     #[error("cannot start: {what}: {source}")]
     Start {

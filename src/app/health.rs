@@ -57,8 +57,9 @@ pub(super) fn run(birth: Birth) -> io::Result<()> {
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
         let tasks = Tasks::new();
-        tasks.spawn(watching::run(tasks.clone(), plan));
+        tasks.spawn(watching::run(tasks.clone(), plan.clone()));
         tasks.spawn(upkeep());
+        tasks.spawn(watching::renew(plan));
         tasks.spawn(give_back(health.readiness.ledgers.clone()));
         if let Some(hooks) = hooks {
             tasks.spawn(hooks.run(control.clone()));

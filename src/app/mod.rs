@@ -5,6 +5,7 @@
 
 mod acceptor;
 mod births;
+mod client;
 mod doors;
 mod error;
 mod health;
@@ -18,6 +19,7 @@ mod reload;
 mod sockets;
 #[cfg(feature = "systemd")]
 mod systemd;
+mod tls;
 mod watching;
 mod wiring;
 mod worker;

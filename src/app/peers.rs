@@ -17,6 +17,8 @@ pub(super) fn endpoints(index: u16, listener: &Listener, agent: &Upstream) -> Op
         balance: Balance::Least,
         check: None,
         eject: None,
+        // What holds of the agent's certificate says nothing of the peer's.
+        tls: None,
         ..agent.clone()
     };
     Some(Endpoints::new(index, &peer))

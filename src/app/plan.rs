@@ -4,11 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, Drain, LateArrivals, Listener, Upstream};
+use crate::config::{Config, Drain, LateArrivals, Listener, ListenerName, Upstream};
+use crate::net::tls::{TlsListener, TlsListeners};
 use crate::net::{Endpoints, Upstreams};
 use crate::session::{ListenerIndex, Roster};
 
-use super::peers;
+use super::error::Error;
+use super::{peers, tls};
 
 /// What is served.
 pub(super) struct Plan {
@@ -31,6 +33,8 @@ pub(super) struct Served {
     pub(super) late: LateArrivals,
     pub(super) sse_retry: Duration,
     pub(super) agent: Arc<Endpoints>,
+    /// There where TLS is spoken.
+    pub(super) tls: Option<Arc<TlsListener>>,
     /// There is one where late arrivals are forwarded.
     pub(super) peer: Option<Arc<Endpoints>>,
 }
@@ -45,7 +49,10 @@ impl Served {
 
 impl Plan {
     /// What is served at first.
-    pub(super) fn first(config: Arc<Config>, roster: &Roster, most: usize) -> Plan {
+    ///
+    /// # Errors
+    /// When a file is no good that a `tls` table names.
+    pub(super) fn first(config: Arc<Config>, roster: &Roster, most: usize) -> Result<Plan, Error> {
         let nothing = Plan {
             config: Arc::clone(&config),
             places: Vec::new(),
@@ -57,22 +64,37 @@ impl Plan {
     }
 
     /// What is served after a reload. Every listener of `config` has its place already.
-    pub(super) fn next(&self, config: Arc<Config>, roster: &Roster, most: usize) -> Plan {
+    ///
+    /// # Errors
+    /// When a file is no good that a `tls` table names.
+    pub(super) fn next(
+        &self,
+        config: Arc<Config>,
+        roster: &Roster,
+        most: usize,
+    ) -> Result<Plan, Error> {
         let mut next = self.next;
         let mut take = || {
             let index = next;
             next = next.wrapping_add(1);
             index
         };
-        let agent = |upstream: &Upstream| {
+        let mut agents = Vec::new();
+        for upstream in &config.upstreams {
             let mut before = self.config.upstreams.iter().zip(&self.agents);
-            match before.find(|(before, _)| before.name == upstream.name) {
+            let before = before.find(|(before, _)| before.name == upstream.name);
+            agents.push(match before {
                 Some((before, agent)) if before == upstream => Arc::clone(agent),
-                Some((_, agent)) => Arc::new(agent.succeeded_by(upstream)),
-                None => Arc::new(Endpoints::new(take(), upstream)),
-            }
-        };
-        let agents: Vec<_> = config.upstreams.iter().map(agent).collect();
+                Some((_, agent)) => {
+                    let next = agent.succeeded_by(upstream);
+                    Arc::new(next.over(tls::upstream(upstream)?))
+                }
+                None => {
+                    let new = Endpoints::new(take(), upstream);
+                    Arc::new(new.over(tls::upstream(upstream)?))
+                }
+            });
+        }
         let mut places = Vec::new();
         for settings in &config.listeners {
             let place = roster.find(&settings.name.0);
@@ -95,16 +117,31 @@ impl Plan {
                     late: config.drain.late_arrivals,
                     sse_retry: config.drain.sse_retry,
                     agent: Arc::clone(agent),
+                    tls: self.tls_for(place, settings)?,
                     peer: peers::endpoints(take(), settings, upstream).map(Arc::new),
                 }),
             });
         }
-        Plan {
+        Ok(Plan {
             config,
             places,
             agents,
             most,
             next,
+        })
+    }
+
+    /// The TLS of a listener: what it was before, if its table is the same.
+    fn tls_for(
+        &self,
+        place: ListenerIndex,
+        settings: &Listener,
+    ) -> Result<Option<Arc<TlsListener>>, Error> {
+        let speaks_as =
+            |before: &Listener| before.tls == settings.tls && before.protocol == settings.protocol;
+        match self.at(place) {
+            Some(before) if speaks_as(&before.settings) => Ok(before.tls.clone()),
+            _ => tls::listener(settings),
         }
     }
 
@@ -119,8 +156,18 @@ impl Plan {
         places.filter_map(|(index, served)| Some((index, served.as_ref()?)))
     }
 
-    /// Lets everybody else know the upstreams.
-    pub(super) fn publish(&self, upstreams: &Upstreams) {
+    /// The listeners that speak TLS.
+    pub(super) fn tls_listeners(&self) -> Vec<(ListenerName, Arc<TlsListener>)> {
+        let tls = self.served().filter_map(|(_, served)| {
+            let tls = Arc::clone(served.tls.as_ref()?);
+            Some((served.settings.name.clone(), tls))
+        });
+        tls.collect()
+    }
+
+    /// Lets everybody else know the upstreams, and the listeners that speak TLS.
+    pub(super) fn publish(&self, upstreams: &Upstreams, tls: &TlsListeners) {
+        tls.replace(self.tls_listeners());
         let used = |agent: &&Arc<Endpoints>| {
             let mut served = self.served();
             served.any(|(_, served)| Arc::ptr_eq(&served.agent, agent))

@@ -20,6 +20,7 @@ use crate::drain::{self, Control, Drain, Report, Retirements, Windows, Witness};
 #[cfg(feature = "systemd")]
 use crate::lifecycle::Systemd;
 use crate::lifecycle::{Desks, Platforms, Signals, hooks};
+use crate::net::tls::TlsListeners;
 use crate::net::{Descriptors, Inherited, TcpBound, Upstreams};
 use crate::session::metrics::Durations;
 use crate::session::{Holds, Ledger, Ledgers, ListenerIndex, PhaseView, Roster, Whom, Workers};
@@ -39,6 +40,8 @@ pub struct App {
     listeners: Vec<TcpBound>,
     health: TcpListener,
     admin: admin::Bound,
+    roster: Roster,
+    plan: Plan,
     descriptors: Descriptors,
     control: Control,
     wishes: drain::Wishes,
@@ -107,6 +110,14 @@ impl App {
     /// Binds every address that there is no socket for yet.
     fn bind_but_for(mut inherited: Inherited, config: Config) -> Result<App, Error> {
         let descriptors = Descriptors::raise();
+        let names = config
+            .listeners
+            .iter()
+            .map(|listener| listener.name.clone());
+        let roster = Roster::new(names);
+        let config = Arc::new(config);
+        let most = most_connections(&config, &descriptors);
+        let plan = Plan::first(Arc::clone(&config), &roster, most)?;
         let Sockets {
             listeners,
             health,
@@ -114,10 +125,12 @@ impl App {
         } = Sockets::bind(&mut inherited, &config)?;
         let (control, wishes) = drain::channel();
         Ok(App {
-            config: Arc::new(config),
+            config,
             listeners,
             health,
             admin,
+            roster,
+            plan,
             descriptors,
             control,
             wishes,
@@ -174,6 +187,8 @@ impl App {
             listeners,
             health: health_socket,
             admin: admin_socket,
+            roster,
+            plan,
             control,
             wishes,
             source,
@@ -184,16 +199,10 @@ impl App {
         let holds = Holds::new();
         let windows = Windows::new(config.drain.window);
         let board = Board::default();
-        let names = config
-            .listeners
-            .iter()
-            .map(|listener| listener.name.clone());
-        let roster = Roster::new(names);
         let ledgers = ledgers(&config, &roster);
-        let upstreams = Upstreams::default();
-        let plan = Arc::new(Plan::first(Arc::clone(&config), &roster, most(&config)));
-        plan.publish(&upstreams);
-        let (plan, planned) = watch::channel(plan);
+        let (upstreams, tls) = (Upstreams::default(), TlsListeners::default());
+        plan.publish(&upstreams, &tls);
+        let (plan, planned) = watch::channel(Arc::new(plan));
         let (settings, set) = watch::channel(Arc::new(config.drain.clone()));
         let (ahead, known_ahead) = watch::channel(config.longest_announcement());
         let (reloads, asked) = Reloads::channel();
@@ -206,6 +215,7 @@ impl App {
         };
         let exposition = Exposition {
             roster: roster.clone(),
+            tls: tls.clone(),
             ledgers: ledgers.clone(),
             phase: view.clone(),
             holds: holds.clone(),
@@ -328,6 +338,7 @@ impl App {
             source,
             plan,
             upstreams: upstreams.clone(),
+            tls,
             drain: settings,
             ahead,
             windows: windows.clone(),

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::control::{NotReloaded, Reloaded, Reply};
 use crate::config::{self, Config, Faults, Finding, Listener, Loaded, Severity, needs_restart};
 use crate::drain::{Retirements, Windows};
+use crate::net::tls::TlsListeners;
 use crate::net::{Tasks, TcpBound, Upstreams, bind};
 use crate::session::{ListenerIndex, Phase, PhaseView, Roster};
 
@@ -27,6 +28,7 @@ pub(super) struct Reloader {
     pub(super) source: Option<Source>,
     pub(super) plan: watch::Sender<Arc<Plan>>,
     pub(super) upstreams: Upstreams,
+    pub(super) tls: TlsListeners,
     pub(super) drain: watch::Sender<Arc<config::Drain>>,
     pub(super) ahead: watch::Sender<Duration>,
     pub(super) windows: Windows,
@@ -97,23 +99,28 @@ impl Reloader {
         let ways = self.ways(&config)?;
         let added = self.places_for(&config)?;
 
-        // From here on nothing can fail.
         let config = Arc::new(config);
+        let most = (self.most)(&config);
+        let plan = match before.next(Arc::clone(&config), &self.roster, most) {
+            Ok(plan) => Arc::new(plan),
+            Err(error) => {
+                self.take_back(&added, going);
+                return Err(NotReloaded::Refused(vec![refusal("", &error.to_string())]));
+            }
+        };
+
+        // From here on nothing can fail.
         let removed: Vec<_> = before
             .served()
             .filter(|(_, served)| {
-                !config
-                    .listeners
-                    .iter()
-                    .any(|l| l.name == served.settings.name)
+                let mut next = config.listeners.iter();
+                !next.any(|next| next.name == served.settings.name)
             })
             .map(|(listener, served)| (listener, served.settings.name.to_string()))
             .collect();
         for (listener, _) in &removed {
             self.roster.remove(*listener);
         }
-        let most = (self.most)(&config);
-        let plan = Arc::new(before.next(Arc::clone(&config), &self.roster, most));
         let changes = changes(&before, &plan, &added, &removed, &warnings);
         for (listener, _) in plan.served() {
             if let Some(going) = going.remove(&listener) {
@@ -121,7 +128,7 @@ impl Reloader {
                 self.retirements.keep(listener);
             }
         }
-        plan.publish(&self.upstreams);
+        plan.publish(&self.upstreams, &self.tls);
         self.drain.send_replace(Arc::new(config.drain.clone()));
         self.ahead.send_replace(config.longest_announcement());
         self.windows.configure(config.drain.window);
@@ -170,7 +177,10 @@ impl Reloader {
                     socket,
                     is_shared: false,
                 })),
-                Err(error) => findings.push(refusal(&next.name.0, &error.to_string())),
+                Err(error) => findings.push(refusal(
+                    &format!("listener {}", next.name),
+                    &error.to_string(),
+                )),
             }
         }
         match findings.is_empty() {
@@ -187,13 +197,24 @@ impl Reloader {
             .collect();
         if !self.roster.has_room_for(&new) {
             let what = "there are too many listeners whose sessions have not gone yet";
-            let last = new.last().map(ToString::to_string).unwrap_or_default();
-            return Err(NotReloaded::Refused(vec![refusal(&last, what)]));
+            return Err(NotReloaded::Refused(vec![refusal("listener", what)]));
         }
         for name in &new {
             self.roster.add(name);
         }
         Ok(new.into_iter().map(ToString::to_string).collect())
+    }
+
+    /// Takes the places back of listeners that do not come after all.
+    fn take_back(&self, added: &[String], going: &BTreeMap<ListenerIndex, CancellationToken>) {
+        for name in added {
+            if let Some(place) = self.roster.find(name) {
+                self.roster.remove(place);
+                if !going.contains_key(&place) {
+                    self.roster.forget(place);
+                }
+            }
+        }
     }
 
     /// Has the listeners accept that did not, each by its way.
@@ -222,10 +243,10 @@ impl Reloader {
     }
 }
 
-fn refusal(listener: &str, what: &str) -> Finding {
+fn refusal(key: &str, what: &str) -> Finding {
     Finding {
         severity: Severity::Error,
-        key: format!("listener {listener}"),
+        key: key.to_owned(),
         place: None,
         what: what.to_owned(),
         help: "nothing was changed; mend it and reload again".to_owned(),

@@ -1,5 +1,5 @@
 //! What is known of the agents and the peers is kept up to date, on the health thread: by asking, by
-//! trying again, by looking names up.
+//! trying again, by looking names up; and so are the certificates.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -9,12 +9,15 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::http::check;
+use crate::net::tls::{TlsListener, Watch};
 use crate::net::{Endpoints, Tasks};
 
 use super::plan::Plan;
 
 /// How often an endpoint is tried that could not be reached.
 const PROBE: Duration = Duration::from_secs(1);
+/// How often it is looked whether certificates have changed.
+const RENEWAL: Duration = Duration::from_secs(2);
 
 /// Watches over everything that a plan leads to, as it changes.
 pub(super) async fn run(tasks: Tasks, mut plan: watch::Receiver<Arc<Plan>>) {
@@ -56,6 +59,27 @@ fn watch_over(tasks: &Tasks, endpoints: &Arc<Endpoints>, over: &CancellationToke
             None => over.run_until_cancelled(probe(endpoints)).await,
         };
     });
+}
+
+/// Takes up certificates that have changed.
+pub(super) async fn renew(plan: watch::Receiver<Arc<Plan>>) {
+    let mut watches: Vec<(Weak<TlsListener>, Watch)> = Vec::new();
+    let mut ticks = interval(RENEWAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let listeners = plan.borrow().tls_listeners();
+        let is = |known: &Weak<_>, tls: &Arc<_>| known.as_ptr() == Arc::as_ptr(tls);
+        watches.retain(|(known, _)| listeners.iter().any(|(_, tls)| is(known, tls)));
+        for (name, tls) in listeners {
+            if !watches.iter().any(|(known, _)| is(known, &tls)) {
+                watches.push((Arc::downgrade(&tls), Watch::new(name, tls)));
+            }
+        }
+        for (_, watch) in &mut watches {
+            watch.look();
+        }
+    }
 }
 
 async fn look_up(endpoints: Arc<Endpoints>, every: Duration) {

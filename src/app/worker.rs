@@ -10,10 +10,11 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{Goodbye, Protocol};
 use crate::http::{Accepted, Agent, Arrival, Connections, Site};
+use crate::net::tls::Handshakes;
 use crate::net::{Endpoints, Tasks};
 use crate::relay::{Pump, Speech, Tunnel};
 use crate::session::{
@@ -22,6 +23,7 @@ use crate::session::{
 };
 
 use super::acceptor::Acceptor;
+use super::client::Client;
 use super::doors::Opening;
 use super::peers;
 use super::plan::{Plan, Served};
@@ -29,8 +31,6 @@ use super::wiring::{Birth, Handed, Shared};
 
 /// How often connections are looked at whose time may be over.
 const SWEEP: Duration = Duration::from_millis(250);
-/// How long a client that is turned away has to read our FIN.
-const LINGER: Duration = Duration::from_secs(1);
 /// Connections beyond the limit that are still told so; more are closed without a word.
 const TOLD_OF_OVERLOAD: usize = 16;
 
@@ -65,6 +65,7 @@ struct Place {
     peer: Option<Rc<Agent>>,
     /// None for raw TCP.
     site: Option<Rc<Site>>,
+    tls: Option<Handshakes>,
     goodbye: Rc<Goodbye>,
 }
 
@@ -154,6 +155,8 @@ impl Worker {
         let goodbye = Rc::new(settings.goodbye.clone());
         let phase = Rc::new(Cell::new(Phase::Starting));
         let health = Arc::clone(&self.shared.health);
+        let tls = served.tls.as_ref();
+        let tls = tls.map(|tls| Handshakes::new(Arc::clone(tls)));
         let site = (settings.protocol == Protocol::Http).then(|| {
             Rc::new(Site {
                 listener,
@@ -168,6 +171,7 @@ impl Worker {
                 phase: Rc::clone(&phase),
                 ledger: Arc::clone(&self.ledger),
                 health: Some(Arc::new(move || health(listener))),
+                tls: tls.clone(),
                 tasks: self.tasks.clone(),
             })
         });
@@ -177,6 +181,7 @@ impl Worker {
             agent,
             peer,
             site,
+            tls,
             goodbye,
         }
     }
@@ -238,7 +243,7 @@ impl Worker {
             }
             None if arrival == Arrival::Overload => {
                 self.ledger.refused(listener, Refusal::Overload);
-                self.tasks.spawn(turn_away(socket, connected));
+                self.tasks.spawn(Client::Plain(socket).turn_away(connected));
             }
             None => {
                 let late = arrival == Arrival::Late;
@@ -247,6 +252,7 @@ impl Worker {
                     goodbye: Rc::clone(&place.goodbye),
                     agent: Rc::clone(&place.agent),
                     peer: place.peer.clone().filter(|_| late),
+                    tls: place.tls.clone(),
                 };
                 self.tasks.spawn(way.relay(socket, client, connected));
             }
@@ -322,6 +328,7 @@ struct Way {
     agent: Rc<Agent>,
     /// Set for a late arrival that is to be forwarded.
     peer: Option<Rc<Agent>>,
+    tls: Option<Handshakes>,
 }
 
 impl Way {
@@ -331,6 +338,16 @@ impl Way {
         client_addr: SocketAddr,
         connected: Connected,
     ) {
+        let client = match Client::greet(socket, self.tls.as_ref()).await {
+            Ok(client) => client,
+            Err(e) => {
+                tracing::debug!(client.addr = %client_addr, error = %e, "no TLS");
+                if let Some(why) = e.refusal() {
+                    connected.ledger().refused(connected.listener(), why);
+                }
+                return;
+            }
+        };
         let (agent, why) = match &self.peer {
             Some(peer) => (peer, Refusal::Draining),
             None => (&self.agent, Refusal::Upstream),
@@ -342,22 +359,26 @@ impl Way {
             {
                 None
             }
-            Ok((upstream, seat)) => Some((upstream.into_raw(), seat)),
+            Ok((upstream, seat)) => Some((upstream.into_parts(), seat)),
             Err(e) => {
                 tracing::debug!(client.addr = %client_addr, error = %e, "no agent");
                 None
             }
         };
-        let Some(upstream) = upstream else {
+        let Some((upstream, seat)) = upstream else {
             connected.ledger().refused(connected.listener(), why);
-            return turn_away(socket, connected).await;
+            return client.turn_away(connected).await;
         };
-        let (Ok(upstream), seat) = upstream else {
+        let (Ok((upstream, upstream_tls)), Ok((client, client_tls))) =
+            (upstream, client.into_parts())
+        else {
             return;
         };
         let tunnel = Tunnel {
-            client: socket,
+            client,
+            client_tls,
             upstream,
+            upstream_tls,
             seat,
             to_upstream: Default::default(),
             to_client: Default::default(),
@@ -372,18 +393,4 @@ impl Way {
             tracing::warn!(error = %e, "a connection could not be watched");
         }
     }
-}
-
-/// Closes a connection without a reset: a FIN, and then the client's own end is waited for a while.
-async fn turn_away(socket: std::net::TcpStream, connected: Connected) {
-    let Ok(mut socket) = tokio::net::TcpStream::from_std(socket) else {
-        return;
-    };
-    let goodbye = async {
-        tokio::io::AsyncWriteExt::shutdown(&mut socket).await?;
-        tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
-    };
-    // A client that does not end its side in time is closed all the same.
-    let _ = timeout(LINGER, goodbye).await;
-    drop(connected);
 }

@@ -162,6 +162,7 @@ impl RawListener {
                 announce_ahead: self.websocket_announce_ahead.value,
             },
             forward_to: forward_to.filter(|_| late == LateArrivals::Forward),
+            tls: self.tls.into_tls(),
         })
     }
 }
@@ -200,6 +201,7 @@ impl RawUpstream {
             resolve_interval: Default::default(),
             check: None,
             eject: None,
+            tls: self.tls.into_tls(),
         };
         Some(self.balancing.into_upstream(upstream))
     }

@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use super::platform::PlatformName;
 use super::schema::{Raw, RawListener, RawUpstream};
 use super::section::{Found, Origin, Reader, Section};
+use super::tls::RawServerTls;
 use super::types::{Bind, Endpoint, ListenerName, LogFormat, Protocol, UpstreamName, Window};
 use super::value::ListenUrl;
 
@@ -56,8 +57,8 @@ impl Overrides {
         }];
         match self.listen.as_slice() {
             [] if has_file => {}
-            [] => replace_listeners(&default, raw, reader),
-            urls => replace_listeners(urls, raw, reader),
+            [] => replace_listeners(&default, raw, root, reader),
+            urls => replace_listeners(urls, raw, root, reader),
         }
     }
 }
@@ -93,7 +94,7 @@ fn replace_endpoints(endpoint: &Endpoint, raw: &mut Raw, root: &Section<'_>, rea
     }
 }
 
-fn replace_listeners(urls: &[ListenUrl], raw: &mut Raw, reader: &Reader<'_>) {
+fn replace_listeners(urls: &[ListenUrl], raw: &mut Raw, root: &Section<'_>, reader: &Reader<'_>) {
     const FLAG: &str = "--listen";
     let upstream = match raw.upstreams.value.as_slice() {
         [upstream] => upstream.name.as_ref().map(|name| name.value.clone()),
@@ -120,6 +121,7 @@ fn replace_listeners(urls: &[ListenUrl], raw: &mut Raw, reader: &Reader<'_>) {
             upstream: upstream.clone().map(|name| Found::by_flag(name, FLAG)),
             own_http: Origin::Default,
             http: raw.http.inherited(),
+            tls: RawServerTls::read(&mut root.absent("tls")),
             websocket_close_code: raw.drain.websocket_close_code.inherited(),
             websocket_close_reason: raw.drain.websocket_close_reason.inherited(),
             close_order: raw.drain.close_order.inherited(),

@@ -36,6 +36,8 @@ pub(super) fn check(raw: &Raw, reader: &Reader<'_>, has_file: bool) {
     idle_timeout(&raw.http, "http", reader);
     for listener in &raw.listeners.value {
         idle_timeout(&listener.http, &format!("{}.http", listener.path), reader);
+        let protocol = listener.protocol.as_ref().map(|protocol| protocol.value);
+        listener.tls.check(protocol, reader);
         if listener
             .protocol
             .as_ref()
@@ -134,6 +136,7 @@ fn upstreams(raw: &Raw, reader: &Reader<'_>, has_file: bool) {
         upstream
             .balancing
             .check(&upstream.path, speaks_bytes, reader);
+        upstream.tls.check(&upstream.endpoints, reader);
         let mut seen: Vec<&Found<_>> = Vec::new();
         for endpoint in &upstream.endpoints {
             if seen.iter().any(|other| other.value == endpoint.value) {

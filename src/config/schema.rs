@@ -13,6 +13,7 @@ use http::HeaderName;
 use super::announcement::Announcement;
 use super::platform::RawPlatforms;
 use super::section::{Found, Origin, Section};
+use super::tls::{RawClientTls, RawServerTls};
 use super::types::{
     Bind, CloseOrder, Endpoint, ExitWhenDrained, Forwarded, HookUrl, LateArrivals, ListenerName,
     LogFormat, Protocol, Readiness, Stretch, UpstreamName, Window,
@@ -48,6 +49,7 @@ pub(super) struct RawListener {
     /// Where `[listener.http]` begins, if it is there.
     pub(super) own_http: Origin,
     pub(super) http: RawHttp,
+    pub(super) tls: RawServerTls,
     pub(super) websocket_close_code: Found<u16>,
     pub(super) websocket_close_reason: Found<String>,
     pub(super) close_order: Found<CloseOrder>,
@@ -79,6 +81,7 @@ pub(super) struct RawUpstream {
     pub(super) response_timeout: Found<Duration>,
     pub(super) idle_timeout: Found<Duration>,
     pub(super) balancing: RawBalancing,
+    pub(super) tls: RawClientTls,
 }
 
 /// `[drain.hooks]`.
@@ -189,6 +192,7 @@ impl RawListener {
             upstream: table.required("upstream", value::upstream_name, "upstream = \"agent\""),
             own_http: own_http.origin(),
             http: http.overridden(&mut own_http),
+            tls: RawServerTls::read(&mut table.table("tls")),
             websocket_close_code: table.read_or(
                 "websocket_close_code",
                 value::close_code,
@@ -329,6 +333,7 @@ impl RawUpstream {
             // request to meet a connection as it closes.
             idle_timeout: table.read("idle_timeout", value::duration, secs(4)),
             balancing: RawBalancing::read(table),
+            tls: RawClientTls::read(&mut table.table("tls")),
         }
     }
 }

@@ -11,6 +11,7 @@ use http::HeaderName;
 
 use super::announcement::Announcement;
 use super::platform::Platforms;
+use super::tls::ServerTls;
 use super::token::Token;
 use super::upstream::Upstream;
 
@@ -103,6 +104,8 @@ pub struct Listener {
     pub goodbye: Goodbye,
     /// The peer that late arrivals are passed to; there is one where they are to be forwarded.
     pub forward_to: Option<Endpoint>,
+    /// TLS to the clients.
+    pub tls: Option<ServerTls>,
 }
 
 /// How a session is asked to go.
@@ -173,6 +176,11 @@ impl Endpoint {
     /// The path of a unix socket, if it is one.
     pub fn unix_path(&self) -> Option<&Path> {
         self.0.strip_prefix("unix:").map(Path::new)
+    }
+
+    /// The host, without the port.
+    pub fn host(&self) -> &str {
+        self.0.rsplit_once(':').map_or(&*self.0, |(host, _)| host)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::section::{Found, Origin, Reader, Section};
+use super::tls::ClientTls;
 use super::types::{Endpoint, UpstreamName};
 use super::value::{self, Percent};
 
@@ -32,6 +33,8 @@ pub struct Upstream {
     pub check: Option<Check>,
     /// Passes over those whose sessions go wrong.
     pub eject: Option<Eject>,
+    /// TLS to the agent.
+    pub tls: Option<ClientTls>,
 }
 
 /// Which endpoint a new session goes to.

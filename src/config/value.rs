@@ -11,6 +11,7 @@ mod service;
 mod switch;
 mod text;
 mod time;
+mod tls;
 mod upstream;
 
 use std::error;
@@ -49,6 +50,8 @@ pub(super) use time::{
     show_duration, stretch, window,
 };
 pub(super) use upstream::{Percent, balance, check_kind, check_path, hash_on, percent, times};
+
+pub(super) use tls::{client_auth, folder, server_name, subject_header, tls_file, tls_version};
 
 /// A value that is not what it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::config::{Check, CheckKind};
@@ -21,7 +20,7 @@ pub async fn ask(endpoints: &Endpoints, member: &Member) {
     let Some(check) = endpoints.check() else {
         return;
     };
-    let answer = match timeout(check.timeout, answer(check, member)).await {
+    let answer = match timeout(check.timeout, answer(endpoints, check, member)).await {
         Ok(answer) => answer,
         Err(_) => Err(format!("no answer to the check within {:?}", check.timeout)),
     };
@@ -37,12 +36,15 @@ pub async fn ask(endpoints: &Endpoints, member: &Member) {
 }
 
 /// Asks; what is given back is a WebSocket that is to be closed.
-async fn answer(check: &Check, member: &Member) -> Result<Option<Socket>, String> {
-    let connected = match member.address() {
-        Address::Tcp(addr) => TcpStream::connect(addr).await.map(Socket::Tcp),
-        Address::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
-    };
-    let mut socket = connected.map_err(|error| error.to_string())?;
+async fn answer(
+    endpoints: &Endpoints,
+    check: &Check,
+    member: &Member,
+) -> Result<Option<Socket>, String> {
+    let mut socket = endpoints
+        .connect(member)
+        .await
+        .map_err(|error| error.to_string())?;
     let host = match member.address() {
         Address::Tcp(addr) => addr.to_string(),
         Address::Unix(_) => "localhost".to_owned(),

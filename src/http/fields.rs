@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, Entry, FORWARDED, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
-    VIA,
+    CONNECTION, Entry, FORWARDED, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE, VIA,
 };
 use http::{HeaderMap, Request};
 
@@ -102,13 +102,17 @@ pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
 pub(super) struct Origin {
     address: HeaderValue,
     node: String,
+    /// `http`, or `https` over TLS.
+    scheme: &'static str,
+    /// Whose certificate the client has shown.
+    subject: Option<HeaderValue>,
     /// The last host that was asked for, and the element of `Forwarded` with it: a connection's
     /// requests are mostly for one.
     last: RefCell<Option<(HeaderValue, HeaderValue)>>,
 }
 
 impl Origin {
-    pub(super) fn new(client: IpAddr) -> Origin {
+    pub(super) fn new(client: IpAddr, scheme: &'static str, subject: Option<&str>) -> Origin {
         let node = match client {
             IpAddr::V4(v4) => v4.to_string(),
             // RFC 7239 6: an IPv6 address stands in brackets and quotes.
@@ -118,6 +122,8 @@ impl Origin {
         Origin {
             address: client.to_string().parse().unwrap_or(unknown),
             node,
+            scheme,
+            subject: subject.and_then(|subject| subject.parse().ok()),
             last: RefCell::default(),
         }
     }
@@ -161,9 +167,38 @@ pub(super) fn write_origin(headers: &mut HeaderMap, origin: &Origin, rule: Forwa
     // The first proxy knows best what the client asked for.
     headers
         .entry(X_FORWARDED_PROTO)
-        .or_insert(HeaderValue::from_static("http"));
+        .or_insert(HeaderValue::from_static(origin.scheme));
     if let Some(host) = host {
         headers.entry(X_FORWARDED_HOST).or_insert(host);
+    }
+}
+
+/// Writes whose certificate the client has shown, in the place of what it may say itself: also under
+/// a name that is the same to servers which take `_` for `-`, and behind the body.
+pub(super) fn write_subject(headers: &mut HeaderMap, origin: &Origin, name: &HeaderName) {
+    let is_meant = |other: &[u8]| {
+        let same = |(a, b): (&u8, &u8)| match (a, b) {
+            (b'_' | b'-', b'_' | b'-') => true,
+            (a, b) => a.eq_ignore_ascii_case(b),
+        };
+        let name = name.as_str().as_bytes();
+        other.len() == name.len() && other.iter().zip(name).all(same)
+    };
+    let forged: Vec<HeaderName> = headers
+        .keys()
+        .filter(|key| is_meant(key.as_str().as_bytes()))
+        .cloned()
+        .collect();
+    for key in forged {
+        headers.remove(key);
+    }
+    let trailers = headers.get_all(TRAILER).iter();
+    let mut trailers = trailers.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    if trailers.any(|trailer| is_meant(trailer.trim_ascii())) {
+        headers.remove(TRAILER);
+    }
+    if let Some(subject) = &origin.subject {
+        headers.insert(name.clone(), subject.clone());
     }
 }
 
@@ -174,10 +209,13 @@ fn forwarded_element(origin: &Origin, host: Option<&HeaderValue>) -> HeaderValue
             .all(|b| b.is_ascii_alphanumeric() || b".-:[]_".contains(&b))
     };
     let text = match host.and_then(|host| host.to_str().ok()).filter(plain) {
-        Some(host) => format!("for={};host=\"{host}\";proto=http", origin.node),
-        None => format!("for={};proto=http", origin.node),
+        Some(host) => format!(
+            "for={};host=\"{host}\";proto={}",
+            origin.node, origin.scheme
+        ),
+        None => format!("for={};proto={}", origin.node, origin.scheme),
     };
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("for=unknown;proto=http"))
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("for=unknown"))
 }
 
 /// Adds a value to a list-valued field as one line, in the order of the hops.
@@ -260,7 +298,7 @@ mod tests {
 
     #[test]
     fn the_origin_is_appended_in_the_order_of_the_hops() {
-        let origin = Origin::new("203.0.113.9".parse().unwrap());
+        let origin = Origin::new("203.0.113.9".parse().unwrap(), "http", None);
         let mut map = headers(&[
             ("host", "a.example"),
             ("x-forwarded-for", "198.51.100.1"),
@@ -282,7 +320,7 @@ mod tests {
 
     #[test]
     fn what_a_client_made_up_is_replaced() {
-        let origin = Origin::new("2001:db8::1".parse().unwrap());
+        let origin = Origin::new("2001:db8::1".parse().unwrap(), "http", None);
         let mut map = headers(&[
             ("host", "a\"b"),
             ("x-forwarded-for", "10.0.0.1"),

@@ -8,11 +8,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use crate::session::{Direction, Ledger, ListenerIndex};
 
+use super::client_stream::ClientStream;
 use super::conn::{Stage, Wire};
 use super::gate::{self, Gate};
 use super::gather::{Gathered, MOST, gather};
@@ -26,7 +26,7 @@ const REQUEST_TIMEOUT: &[u8] =
 
 /// A client's socket.
 pub(super) struct ClientIo {
-    socket: TcpStream,
+    stream: ClientStream,
     gate: Gate,
     /// What hyper reads in the place of what the gate has refused: the end of the spoiled head.
     substitute: Option<&'static [u8]>,
@@ -34,46 +34,47 @@ pub(super) struct ClientIo {
     ledger: Arc<Ledger>,
     listener: ListenerIndex,
     linger: Option<Pin<Box<Sleep>>>,
+    /// Our side is ended.
+    finished: bool,
     ended: bool,
 }
 
 impl ClientIo {
     pub(super) fn new(
-        socket: TcpStream,
+        stream: ClientStream,
         wire: Arc<Wire>,
         ledger: Arc<Ledger>,
         listener: ListenerIndex,
     ) -> ClientIo {
         ClientIo {
-            socket,
+            stream,
             gate: Gate::new(),
             substitute: None,
             wire,
             ledger,
             listener,
             linger: None,
+            finished: false,
             ended: false,
         }
     }
 
-    /// The socket itself, for what comes after an upgrade.
-    pub(super) fn into_socket(self) -> TcpStream {
-        self.socket
+    /// The connection itself, for what comes after an upgrade.
+    pub(super) fn into_stream(self) -> ClientStream {
+        self.stream
+    }
+
+    /// Counts what was written, of which `n` bytes just now, as far as the kernel has it.
+    fn count(&mut self, n: usize) {
+        let delivered = self.stream.delivered(n);
+        self.ledger
+            .bytes(self.listener, Direction::ToClient, delivered);
     }
 
     /// Looks whether a client whose stream may never end by itself has gone: hyper does not read
     /// while it answers a client that may have ended its own side already.
     fn look_for_the_end(&mut self, cx: &mut Context<'_>) {
-        if !self.wire.is_watched() || self.socket.poll_read_ready(cx).is_pending() {
-            return;
-        }
-        let mut peeked = [0; 1];
-        let gone = match self.socket.poll_peek(cx, &mut ReadBuf::new(&mut peeked)) {
-            Poll::Ready(Ok(n)) => n == 0,
-            Poll::Ready(Err(_)) => true,
-            Poll::Pending => false,
-        };
-        if gone {
+        if self.wire.is_watched() && self.stream.is_gone(cx) {
             self.wire.note_gone();
         }
     }
@@ -81,7 +82,7 @@ impl ClientIo {
     fn time_is_over(&mut self) -> Poll<io::Result<()>> {
         if self.wire.stage() == Stage::Head {
             // A client that does not read either is not told.
-            let _ = self.socket.try_write(REQUEST_TIMEOUT);
+            let _ = self.stream.try_write(REQUEST_TIMEOUT);
         }
         Poll::Ready(Ok(()))
     }
@@ -106,7 +107,7 @@ impl AsyncRead for ClientIo {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         let bytes = &mut buf.filled_mut()[before..];
         if bytes.is_empty() {
             self.ended = true;
@@ -132,10 +133,9 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let n = ready!(Pin::new(&mut self.socket).poll_write(cx, buf))?;
+        let n = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
         self.wire.moved(1, n as u64);
-        self.ledger
-            .bytes(self.listener, Direction::ToClient, n as u64);
+        self.count(n);
         Poll::Ready(Ok(n))
     }
 
@@ -144,23 +144,27 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let socket = Pin::new(&mut self.socket);
+        let stream = Pin::new(&mut self.stream);
         let n = ready!(match gather(bufs, &mut [0; MOST]) {
-            Gathered::One(bytes) => socket.poll_write(cx, bytes),
-            Gathered::Many => socket.poll_write_vectored(cx, bufs),
+            Gathered::One(bytes) => stream.poll_write(cx, bytes),
+            Gathered::Many => stream.poll_write_vectored(cx, bufs),
         })?;
         self.wire.moved(1, n as u64);
-        self.ledger
-            .bytes(self.listener, Direction::ToClient, n as u64);
+        self.count(n);
         Poll::Ready(Ok(n))
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.look_for_the_end(cx);
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if self.stream.is_tls() {
+            self.count(0);
+        }
+        ready!(flushed)?;
         self.wire.note_flush();
         Poll::Ready(Ok(()))
     }
@@ -168,23 +172,34 @@ impl AsyncWrite for ClientIo {
     /// Sends a FIN and reads on until the client's own: a close with unread bytes would be a reset,
     /// which destroys the response in the client's buffer (RFC 9112 9.6).
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.linger.is_none() {
-            ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
-            self.linger = Some(Box::pin(sleep(LINGER)));
+        let ClientIo {
+            stream,
+            linger,
+            finished,
+            ended,
+            ..
+        } = &mut *self;
+        let limit = linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        if !*finished {
+            match Pin::new(&mut *stream).poll_shutdown(cx) {
+                Poll::Ready(done) => done?,
+                Poll::Pending => {
+                    ready!(limit.as_mut().poll(cx));
+                    *ended = true;
+                }
+            }
+            *finished = true;
         }
         let mut waste = [0; 4096];
-        while !self.ended {
+        while !*ended {
             let mut buf = ReadBuf::new(&mut waste);
-            match Pin::new(&mut self.socket).poll_read(cx, &mut buf) {
-                Poll::Ready(Ok(())) => self.ended = buf.filled().is_empty(),
-                Poll::Ready(Err(_)) => self.ended = true,
-                Poll::Pending => match &mut self.linger {
-                    Some(limit) => {
-                        ready!(limit.as_mut().poll(cx));
-                        self.ended = true;
-                    }
-                    None => return Poll::Pending,
-                },
+            match Pin::new(&mut *stream).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) => *ended = buf.filled().is_empty(),
+                Poll::Ready(Err(_)) => *ended = true,
+                Poll::Pending => {
+                    ready!(limit.as_mut().poll(cx));
+                    *ended = true;
+                }
             }
         }
         Poll::Ready(Ok(()))

@@ -9,6 +9,7 @@ mod agent_io;
 mod body;
 pub mod check;
 mod client_key;
+mod client_stream;
 mod conn;
 mod event_boundary;
 mod fields;

@@ -161,6 +161,9 @@ fn prepare<B>(
         headers.insert(CONNECTION, HeaderValue::from_static(value));
     }
     fields::write_origin(headers, origin, site.settings.forwarded);
+    if let Some(name) = site.subject_header() {
+        fields::write_subject(headers, origin, name);
+    }
     fields::write_via(headers, site.settings.via.as_deref());
     fields::write_passed_on(headers, to_peer);
     Ok(())

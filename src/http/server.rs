@@ -10,17 +10,19 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tower::{Service, ServiceBuilder, service_fn};
 
 use crate::config::{self, LateArrivals};
 use crate::net::Tasks;
+use crate::net::tls::Handshakes;
 use crate::relay::Pump;
 use crate::session::{Connected, Ledger, ListenerIndex, Phase, Refusal};
 
 use super::admission::AdmissionLayer;
+use super::client_stream::ClientStream;
 use super::conn::{Connections, Told};
 use super::fields::Origin;
 use super::io::ClientIo;
@@ -59,6 +61,8 @@ pub struct Site {
     pub ledger: Arc<Ledger>,
     /// What `health_path` answers.
     pub health: Option<HealthAnswer>,
+    /// TLS to the clients.
+    pub tls: Option<Handshakes>,
     /// The worker's tasks.
     pub tasks: Tasks,
 }
@@ -112,6 +116,11 @@ enum End {
 }
 
 impl Site {
+    /// The header by which the agent learns whose certificate a client has shown.
+    pub(super) fn subject_header(&self) -> Option<&HeaderName> {
+        self.tls.as_ref()?.settings().client_subject_header.as_ref()
+    }
+
     /// Serves a connection to its end, or to its upgrade.
     pub async fn serve(self: Rc<Self>, accepted: Accepted) {
         let socket = match tokio::net::TcpStream::from_std(accepted.socket) {
@@ -121,11 +130,27 @@ impl Site {
                 return;
             }
         };
+        let stream = match &self.tls {
+            None => ClientStream::Plain(socket),
+            Some(handshakes) => match handshakes.shake(socket).await {
+                Ok(stream) => ClientStream::Tls(stream),
+                Err(e) => {
+                    tracing::debug!(client.addr = %accepted.client, error = %e, "no TLS");
+                    if let Some(why) = e.refusal() {
+                        self.ledger.refused(self.listener, why);
+                    }
+                    return;
+                }
+            },
+        };
+        let scheme = stream.scheme();
+        let subject = self.subject_header().and_then(|_| stream.subject());
+        let origin = Origin::new(accepted.client.ip(), scheme, subject.as_deref());
+        let origin = Rc::new(origin);
         let seat = self.connections.seat(accepted.connected, accepted.client);
         let conn = Rc::clone(&seat.conn);
         let ledger = Arc::clone(&self.ledger);
-        let io = ClientIo::new(socket, Arc::clone(&conn.wire), ledger, self.listener);
-        let origin = Rc::new(Origin::new(accepted.client.ip()));
+        let io = ClientIo::new(stream, Arc::clone(&conn.wire), ledger, self.listener);
         let (site, arrival) = (Rc::clone(&self), accepted.arrival);
         let layer = AdmissionLayer {
             site,

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 
+use crate::net::tls::Layer;
 use crate::relay::{Speech, Tunnel};
 use crate::session::{Kind, Outcome};
 
@@ -58,11 +59,16 @@ pub(super) fn hand_over(
         };
         // The agent's connection was HTTP's until here.
         let seat = lease.into_seat();
-        let (Some((client, to_upstream)), Some((upstream, to_client)), Some(connected)) = (
+        let (
+            Some((client, client_tls, to_upstream)),
+            Some((upstream, upstream_tls, to_client)),
+            Some(connected),
+        ) = (
             client_socket(client_side),
             agent_socket(agent_side),
             conn.connected.borrow_mut().take(),
-        ) else {
+        )
+        else {
             return;
         };
         let counted = Some(counted);
@@ -71,7 +77,9 @@ pub(super) fn hand_over(
         drop(conn);
         let tunnel = Tunnel {
             client,
+            client_tls,
             upstream,
+            upstream_tls,
             seat,
             to_upstream,
             to_client,
@@ -93,14 +101,15 @@ fn is_websocket(protocol: &HeaderValue) -> bool {
     protocol.as_bytes().eq_ignore_ascii_case(b"websocket")
 }
 
-fn client_socket(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
+fn client_socket(upgraded: Upgraded) -> Option<(TcpStream, Option<Box<Layer>>, Bytes)> {
     let parts = upgraded.downcast::<TokioIo<ClientIo>>().ok()?;
-    let socket = parts.io.into_inner().into_socket().into_std().ok()?;
-    Some((socket, parts.read_buf))
+    let stream = parts.io.into_inner().into_stream();
+    let (socket, tls) = stream.into_parts().ok()?;
+    Some((socket, tls, parts.read_buf))
 }
 
-fn agent_socket(upgraded: Upgraded) -> Option<(socket2::Socket, Bytes)> {
+fn agent_socket(upgraded: Upgraded) -> Option<(socket2::Socket, Option<Box<Layer>>, Bytes)> {
     let parts = upgraded.downcast::<TokioIo<AgentIo>>().ok()?;
-    let socket = parts.io.into_inner().0.into_raw().ok()?;
-    Some((socket, parts.read_buf))
+    let (socket, tls) = parts.io.into_inner().0.into_parts().ok()?;
+    Some((socket, tls, parts.read_buf))
 }

@@ -9,7 +9,7 @@ mod inherited;
 mod socket;
 pub mod sockinfo;
 mod tasks;
-mod tls;
+pub mod tls;
 mod unix;
 mod upstream;
 pub mod watch;

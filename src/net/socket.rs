@@ -1,4 +1,4 @@
-//! A connection to an agent: over TCP, or through a unix socket on this machine.
+//! A connection to an agent: over TCP, plain or with TLS, or through a unix socket on this machine.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::tls::{Layer, TlsStream};
+
 /// A connected, non-blocking socket of the runtime that polls it.
 #[derive(Debug)]
 pub enum Socket {
@@ -15,6 +17,8 @@ pub enum Socket {
     Tcp(TcpStream),
     /// To a file of this machine.
     Unix(UnixStream),
+    /// Over TCP, and TLS.
+    Tls(TlsStream),
 }
 
 /// The same call on whichever it is.
@@ -23,19 +27,24 @@ macro_rules! either {
         match $socket {
             Socket::Tcp($inner) => $call,
             Socket::Unix($inner) => $call,
+            Socket::Tls($inner) => $call,
         }
     };
 }
 
 impl Socket {
-    /// Takes it away from the runtime; it stays non-blocking.
+    /// Takes it away from the runtime, with its TLS; it stays non-blocking.
     ///
     /// # Errors
     /// When it cannot be taken out of the runtime's readiness set.
-    pub fn into_raw(self) -> io::Result<socket2::Socket> {
+    pub fn into_parts(self) -> io::Result<(socket2::Socket, Option<Box<Layer>>)> {
         Ok(match self {
-            Socket::Tcp(socket) => socket.into_std()?.into(),
-            Socket::Unix(socket) => socket.into_std()?.into(),
+            Socket::Tcp(socket) => (socket.into_std()?.into(), None),
+            Socket::Unix(socket) => (socket.into_std()?.into(), None),
+            Socket::Tls(stream) => {
+                let (socket, layer) = stream.into_parts();
+                (socket.into_std()?.into(), Some(layer))
+            }
         })
     }
 
@@ -45,6 +54,7 @@ impl Socket {
         match self {
             Socket::Tcp(socket) => socket.peer_addr().ok(),
             Socket::Unix(_) => None,
+            Socket::Tls(stream) => stream.peer_addr(),
         }
     }
 }
@@ -76,12 +86,13 @@ impl AsyncWrite for Socket {
         either!(&mut *self, socket => Pin::new(socket).poll_write_vectored(cx, pieces))
     }
 
+    /// Records are made of one piece.
     fn is_write_vectored(&self) -> bool {
-        true
+        !matches!(self, Socket::Tls(_))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(&mut *self, socket => Pin::new(socket).poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

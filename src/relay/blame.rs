@@ -51,7 +51,7 @@ impl Relayed {
     /// Whether the destination of `way` does not take what waits for it.
     fn is_stalled(&self, way: Direction) -> bool {
         let destination = &self.halves[back(way).index()];
-        let waits = self.flows[way.index()].is_spilling();
+        let waits = self.waits(way);
         waits && sockinfo::last_sent(destination).is_none_or(|ago| ago >= STALLED)
     }
 

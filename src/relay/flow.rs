@@ -45,13 +45,15 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub(super) fn new(sender: Sender) -> Flow {
+    /// Nothing has gone this way. Over TLS there may be something to read of which the socket says
+    /// nothing.
+    pub(super) fn new(sender: Sender, is_tls: bool) -> Flow {
         Flow {
             boundary: Boundary::new(sender),
             spill: None,
             full_reads: 0,
             bytes: 0,
-            readable: false,
+            readable: is_tls,
             hung_up: false,
             ended: false,
             finished: false,

@@ -1,4 +1,4 @@
-//! One side of a relayed session: a socket, read and written without waiting.
+//! One side of a relayed session: a socket, read and written without waiting, and its TLS.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -9,17 +9,42 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use socket2::Socket;
 
+use crate::net::sockinfo;
+use crate::net::tls::Layer;
+
+/// So many bytes that were not read are decrypted to be counted; beyond, ciphertext is counted.
+const MOST_COUNTED: u64 = 64 * 1024;
+
 /// One side of a session. What is called here is the same for TCP and for unix sockets.
 #[derive(Debug)]
 pub(super) struct Half {
     socket: Socket,
+    tls: Option<Box<Layer>>,
+}
+
+/// What a read has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// So many bytes; zero is the end of the stream.
+    pub(super) bytes: usize,
+    /// There may be more, of which the socket says nothing.
+    pub(super) more: bool,
+}
+
+/// What a write has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wrote {
+    /// So many bytes were taken; zero when none fits.
+    pub(super) taken: usize,
+    /// So many have reached the socket: of those, and of what was taken before.
+    pub(super) delivered: usize,
 }
 
 impl Half {
-    /// Takes over a connected, non-blocking socket.
-    pub(super) fn new(socket: impl Into<Socket>) -> Half {
+    /// Takes over a connected, non-blocking socket, and the TLS that is spoken on it.
+    pub(super) fn new(socket: impl Into<Socket>, tls: Option<Box<Layer>>) -> Half {
         let socket = socket.into();
-        Half { socket }
+        Half { socket, tls }
     }
 
     /// Has readiness of either direction reported under `token`, once per edge.
@@ -28,29 +53,83 @@ impl Half {
         registry.register(&mut SourceFd(&self.socket.as_raw_fd()), token, interest)
     }
 
-    /// Reads what there is; zero is the end of the stream.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Whether TLS is spoken.
+    pub(super) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Reads what there is.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Found> {
+        if let Some(tls) = &mut self.tls {
+            let bytes = tls.read(&mut self.socket, buffer);
+            // An answer of TLS' own, such as an alert; what does not fit waits as all the rest.
+            let _ = flush(tls, &mut self.socket);
+            let (bytes, more) = (bytes?, tls.has_more());
+            return Ok(Found { bytes, more });
+        }
         loop {
             match self.socket.read(buffer) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                done => return done,
+                // A short read has emptied the socket (epoll(7)); the next bytes are an edge.
+                done => {
+                    return done.map(|bytes| Found {
+                        bytes,
+                        more: bytes == buffer.len(),
+                    });
+                }
             }
         }
     }
 
-    /// Writes what fits; zero when nothing does.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    /// Writes what fits. Over TLS, something may be taken and still wait; nothing more is taken
+    /// before that is flushed.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<Wrote> {
+        if let Some(tls) = &mut self.tls {
+            let taken = tls.write(&mut self.socket, bytes)?;
+            let delivered = tls.take_delivered();
+            return Ok(Wrote { taken, delivered });
+        }
         loop {
             match self.socket.write(bytes) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(0),
-                done => return done,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Wrote::default()),
+                done => {
+                    return done.map(|n| Wrote {
+                        taken: n,
+                        delivered: n,
+                    });
+                }
             }
         }
     }
 
-    /// Says that nothing more will be sent.
-    pub(super) fn finish(&self) {
+    /// Whether something that was taken waits for the socket.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.has_unsent())
+    }
+
+    /// Writes what waits, and says how many bytes have reached the socket by that.
+    pub(super) fn flush(&mut self) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => {
+                flush(tls, &mut self.socket)?;
+                Ok(tls.take_delivered())
+            }
+            None => Ok(0),
+        }
+    }
+
+    /// Says that nothing more will be sent: over TLS by a close_notify, with the FIN behind it.
+    pub(super) fn finish(&mut self) {
+        match &mut self.tls {
+            Some(tls) => {
+                tls.close(&mut self.socket);
+                if tls.has_unsent() {
+                    return;
+                }
+            }
+            None => {}
+        }
         // A peer that has gone already needs no FIN.
         let _ = self.socket.shutdown(Shutdown::Write);
     }
@@ -59,6 +138,38 @@ impl Half {
     pub(super) fn abort(&self) {
         let _ = self.socket.set_linger(Some(Duration::ZERO));
     }
+
+    /// Gives up what waits for the socket, and says how many bytes it was that were taken.
+    pub(super) fn give_up(&mut self) -> u64 {
+        self.tls.as_mut().map_or(0, |tls| tls.give_up() as u64)
+    }
+
+    /// Bytes that the peer has sent and that were not read. Takes what it counts.
+    pub(super) fn unread(&mut self) -> u64 {
+        let waits = sockinfo::unread(&self.socket);
+        let Some(tls) = &mut self.tls else {
+            return waits;
+        };
+        let (mut bytes, mut buffer) = (0, [0; 4096]);
+        while bytes < MOST_COUNTED {
+            match tls.read(&mut self.socket, &mut buffer) {
+                Ok(0) | Err(_) => return bytes,
+                Ok(n) => bytes += n as u64,
+            }
+        }
+        bytes + sockinfo::unread(&self.socket)
+    }
+}
+
+/// Writes what waits, and a FIN behind a close_notify.
+fn flush(tls: &mut Layer, socket: &mut Socket) -> io::Result<()> {
+    if tls.has_unsent() {
+        tls.flush(socket)?;
+        if tls.is_closed() && !tls.has_unsent() {
+            let _ = socket.shutdown(Shutdown::Write);
+        }
+    }
+    Ok(())
 }
 
 impl AsFd for Half {

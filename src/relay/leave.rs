@@ -19,6 +19,9 @@ use super::patience::last_chance;
 use super::relayed::{ROOM, Relayed, Speech, Turn, back};
 use super::traffic::Micros;
 
+/// How long a client has to end its TLS when all has been said, in microseconds.
+const LINGER: u64 = 1_000_000;
+
 /// Whether a session has been asked to go, and how far it has come. In a box, since few are asked
 /// at a time.
 #[derive(Debug)]
@@ -192,6 +195,7 @@ impl Relayed {
         if let Some(outcome) = self.left() {
             return Verdict::Left(outcome);
         }
+        self.wait_no_longer(now);
         match &self.stay {
             Stay::Asked(asked) if now >= asked.limits.until => Verdict::TimeIsOver,
             Stay::Leaving(leaving) if now >= leaving.until => Verdict::TimeIsOver,
@@ -203,6 +207,19 @@ impl Relayed {
         }
     }
 
+    /// Where all has been said, the client's own end of TLS is waited for, but not for long.
+    fn wait_no_longer(&mut self, now: Micros) {
+        let is_tls = self.halves[Direction::ToUpstream.index()].is_tls();
+        let leaves = matches!(self.stay, Stay::Leaving(_)) && self.has_boundaries();
+        if is_tls
+            && leaves
+            && self.has_all_been_said()
+            && let Stay::Leaving(leaving) = &mut self.stay
+        {
+            leaving.until = leaving.until.min(Micros(now.0 + LINGER));
+        }
+    }
+
     /// Raw bytes only: a side that goes on listening behind our FIN, and says nothing, may not know
     /// that it should go. Then the other side is told too, in a quiet moment.
     fn tell_second(&mut self, now: Micros) {
@@ -211,7 +228,7 @@ impl Relayed {
         };
         let way = back(way_to(leaving.first));
         let quiet = moment::is_quiet(&self.traffic, now);
-        if self.speech == Speech::Bytes && quiet && !self.flow(way).is_spilling() {
+        if self.speech == Speech::Bytes && quiet && !self.waits(way) {
             if !self.flow(way).finished {
                 self.finish(way);
             }
@@ -269,7 +286,7 @@ impl Relayed {
                 return false;
             };
             self.put_close(way, here);
-        } else if self.flow(way).is_spilling() {
+        } else if self.waits(way) {
             return false;
         } else {
             self.finish(way);
@@ -383,7 +400,17 @@ impl Relayed {
         if !self.has_boundaries() {
             return None;
         }
-        let mut gone = true;
+        self.has_all_been_said().then_some(())?;
+        // Over TLS the client says that it goes as well, and would meet a reset if nobody heard it.
+        let hears = !self.halves[Direction::ToUpstream.index()].is_tls()
+            || self.flow(Direction::ToUpstream).ended;
+        hears.then_some(Outcome::Closed)
+    }
+
+    /// Whether both sides of a WebSocket that leaves have said their Close, or ended, and have been
+    /// told, up to the FIN.
+    fn has_all_been_said(&mut self) -> bool {
+        let mut said = true;
         for way in [Direction::ToUpstream, Direction::ToClient] {
             // The destination of `way` has been told when `way` is mute, and has answered when the
             // way back has carried its Close.
@@ -391,14 +418,14 @@ impl Relayed {
                 let its_words = self.flow(back(way));
                 its_words.boundary.close_complete() || its_words.ended
             };
-            let told = self.flow(way).muted && !self.flow(way).is_spilling();
+            let told = self.flow(way).muted && !self.waits(way);
             if told && answered && !self.flow(way).finished {
                 self.halves[back(way).index()].finish();
                 self.flow(way).finished = true;
             }
-            gone &= told && answered;
+            said &= told && answered && !self.waits(way);
         }
-        gone.then_some(Outcome::Closed)
+        said
     }
 
     /// A side that ended without a Close while the session leaves: the other is told by ours.
@@ -432,9 +459,9 @@ impl Relayed {
     /// not had them. A session whose client has gone cleanly counts as closed; the agent's silence
     /// is not the client's loss.
     pub(super) fn cut(&mut self) -> Outcome {
+        let waits = self.waits(Direction::ToUpstream);
         let words = self.flow(Direction::ToUpstream);
-        let client_has_gone =
-            (words.boundary.close_complete() || words.ended) && !words.is_spilling();
+        let client_has_gone = (words.boundary.close_complete() || words.ended) && !waits;
         let asked_first = matches!(self.stay, Stay::Leaving(_)) || self.has_announced();
         for way in [Direction::ToUpstream, Direction::ToClient] {
             self.close_if_between(way);

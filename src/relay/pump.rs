@@ -18,6 +18,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::config::Goodbye;
+use crate::net::tls::Layer;
 use crate::net::{Seat, watch};
 use crate::session::{
     Connected, Counted, CutSession, Direction, Facts, Gone, Holding, Home, Outcome, Page,
@@ -45,8 +46,12 @@ const LISTED: usize = 100;
 pub struct Tunnel {
     /// The client's socket, non-blocking.
     pub client: TcpStream,
+    /// The TLS that is spoken on it, with what is in its hands.
+    pub client_tls: Option<Box<Layer>>,
     /// The agent's socket, non-blocking: TCP or unix.
     pub upstream: socket2::Socket,
+    /// Likewise.
+    pub upstream_tls: Option<Box<Layer>>,
     /// Its place on the agent's endpoint.
     pub seat: Seat,
     /// Read from the client already, not yet sent to the agent.

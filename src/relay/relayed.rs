@@ -14,7 +14,7 @@ use crate::session::{Connected, Counted, Direction, Kind, Outcome};
 use super::allowance::Allowance;
 use super::boundary::{Sender, Walk};
 use super::flow::Flow;
-use super::half::Half;
+use super::half::{Found, Half, Wrote};
 use super::leave::Stay;
 use super::pipe::{Pipe, Pipes, cannot_splice};
 use super::pump::Tunnel;
@@ -96,9 +96,16 @@ struct Dead;
 impl Relayed {
     /// A session of what is handed over, but for what was read ahead.
     pub(super) fn new(tunnel: Tunnel, began: Micros, turn: u32) -> Relayed {
+        let halves = [
+            Half::new(tunnel.client, tunnel.client_tls),
+            Half::new(tunnel.upstream, tunnel.upstream_tls),
+        ];
         Relayed {
-            halves: [Half::new(tunnel.client), Half::new(tunnel.upstream)],
-            flows: [Flow::new(Sender::Client), Flow::new(Sender::Agent)],
+            flows: [
+                Flow::new(Sender::Client, halves[0].is_tls()),
+                Flow::new(Sender::Agent, halves[1].is_tls()),
+            ],
+            halves,
             traffic: Traffic::default(),
             stay: Stay::Staying,
             speech: tunnel.speech,
@@ -141,7 +148,7 @@ impl Relayed {
         // A write that found its destination dead has marked the way back as readable: what the
         // dead had still to say is read next.
         let client = &self.flows[Direction::ToUpstream.index()];
-        more |= client.readable && !client.is_spilling();
+        more |= client.readable && !self.waits(Direction::ToUpstream);
         if let Some(outcome) = self.conclusion() {
             return Progress::Ended(outcome);
         }
@@ -156,7 +163,7 @@ impl Relayed {
     /// true if it was the budget. An error is the source's.
     fn pass(&mut self, way: Direction, turn: &mut Turn) -> io::Result<bool> {
         for _ in 0..READS_PER_TURN {
-            if self.flow(way).is_spilling() && !self.flush(way, turn) {
+            if self.waits(way) && !self.flush(way, turn) {
                 return Ok(false);
             }
             let flow = &self.flows[way.index()];
@@ -174,17 +181,18 @@ impl Relayed {
             let source = &mut self.halves[way.index()];
             let flow = &mut self.flows[way.index()];
             match source.read(&mut turn.scratch[..CHUNK]) {
-                Ok(0) if self.dead[way.index()] => return Err(ErrorKind::ConnectionReset.into()),
-                Ok(0) => {
+                Ok(Found { bytes: 0, .. }) if self.dead[way.index()] => {
+                    return Err(ErrorKind::ConnectionReset.into());
+                }
+                Ok(Found { bytes: 0, .. }) => {
                     flow.ended = true;
                     flow.readable = false;
                     return Ok(false);
                 }
-                Ok(n) => {
-                    // A short read has emptied the socket (epoll(7)); the next bytes are an edge.
-                    flow.readable = n == CHUNK || flow.hung_up;
-                    flow.note_read(n == CHUNK);
-                    self.take(way, n, turn);
+                Ok(Found { bytes, more }) => {
+                    flow.readable = more || flow.hung_up;
+                    flow.note_read(bytes == CHUNK);
+                    self.take(way, bytes, turn);
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     flow.readable = false;
@@ -203,6 +211,7 @@ impl Relayed {
         flow.is_bulk()
             && !flow.muted
             && self.speech == Speech::Bytes
+            && !self.halves.iter().any(Half::is_tls)
             && matches!(self.stay, Stay::Staying)
             && self.counted.is_some()
     }
@@ -281,6 +290,12 @@ impl Relayed {
         }
     }
 
+    /// Whether something that was taken waits for a direction's destination: nothing is read
+    /// meanwhile, and no end passed on.
+    pub(super) fn waits(&self, way: Direction) -> bool {
+        self.flows[way.index()].is_spilling() || self.halves[back(way).index()].has_unsent()
+    }
+
     /// Writes to a direction's destination, and keeps what does not fit.
     pub(super) fn send(&mut self, way: Direction, bytes: &[u8]) {
         let flow = &mut self.flows[way.index()];
@@ -324,19 +339,24 @@ impl Relayed {
         if !self.empty_pipe(way, turn) {
             return false;
         }
+        let destination = &mut self.halves[back(way).index()];
+        match destination.flush() {
+            Ok(n) => self.delivered(way, n),
+            Err(_) => self.mute(way),
+        }
         let flow = &self.flows[way.index()];
         if !flow.is_spilling() {
-            return true;
+            return !self.waits(way);
         }
         let destination = &mut self.halves[back(way).index()];
         match destination.write(flow.spilled()) {
-            Ok(n) => {
-                self.delivered(way, n);
-                self.flow(way).written(n);
+            Ok(Wrote { taken, delivered }) => {
+                self.delivered(way, delivered);
+                self.flow(way).written(taken);
             }
             Err(_) => self.mute(way),
         }
-        !self.flow(way).is_spilling()
+        !self.waits(way)
     }
 
     /// Writes what is in a direction's pipe, if it has one; true when nothing of it is left.
@@ -358,9 +378,9 @@ impl Relayed {
 
     fn write(&mut self, way: Direction, bytes: &[u8]) -> Result<usize, Dead> {
         match self.halves[back(way).index()].write(bytes) {
-            Ok(n) => {
-                self.delivered(way, n);
-                Ok(n)
+            Ok(Wrote { taken, delivered }) => {
+                self.delivered(way, delivered);
+                Ok(taken)
             }
             Err(_) => Err(Dead),
         }
@@ -384,9 +404,10 @@ impl Relayed {
     /// Sends nothing more to a destination that has gone, and reads what it had still to say.
     fn mute(&mut self, way: Direction) {
         self.dead[back(way).index()] = true;
+        let half = self.halves[back(way).index()].give_up();
         let flow = self.flow(way);
         flow.muted = true;
-        let lost = flow.give_up();
+        let lost = flow.give_up() + half;
         self.lose(way, lost);
         let words = self.flow(back(way));
         words.readable = !words.ended;
@@ -411,8 +432,8 @@ impl Relayed {
     /// Passes an end on once everything before it is written, and says whether all is over.
     fn conclusion(&mut self) -> Option<Outcome> {
         for way in [Direction::ToUpstream, Direction::ToClient] {
-            let flow = self.flow(way);
-            if flow.ended && !flow.is_spilling() && !flow.finished {
+            let flow = &self.flows[way.index()];
+            if flow.ended && !flow.finished && !self.waits(way) {
                 self.finish(way);
             }
         }
@@ -420,13 +441,14 @@ impl Relayed {
             return Some(outcome);
         }
         let over = self.flows.iter().all(|flow| flow.ended && flow.finished);
+        let over = over && !self.halves.iter().any(Half::has_unsent);
         over.then(|| self.natural_outcome())
     }
 
     /// Tells the destination of `way` that nothing more will come.
     pub(super) fn finish(&mut self, way: Direction) {
         self.say_goodbye_before_the_end(way);
-        if self.flow(way).is_spilling() {
+        if self.waits(way) {
             return;
         }
         self.halves[back(way).index()].finish();
@@ -453,8 +475,9 @@ impl Relayed {
     pub(super) fn end(mut self, outcome: Outcome) {
         for way in [Direction::ToUpstream, Direction::ToClient] {
             let mut lost = self.flow(way).give_up();
+            lost += self.halves[back(way).index()].give_up();
             if outcome != Outcome::Finished {
-                lost += sockinfo::unread(&self.halves[way.index()]);
+                lost += self.halves[way.index()].unread();
             }
             self.lose(way, lost);
         }

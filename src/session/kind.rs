@@ -79,5 +79,9 @@ labels! {
         BadRequest = "bad_request",
         /// No endpoint of the upstream could be reached.
         Upstream = "upstream",
+        /// The handshake of TLS failed, or took too long.
+        TlsHandshake = "tls_handshake",
+        /// As many handshakes were under way as may be.
+        TlsCrowd = "tls_crowd",
     }
 }

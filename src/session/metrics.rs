@@ -71,6 +71,12 @@ families! {
     /// How often an endpoint was passed over, by `upstream` and `endpoint`.
     UPSTREAM_EJECTIONS = "counter" "lameduck_upstream_ejections_total"
         "How often the endpoint was passed over because its sessions went wrong.";
+    /// Looks at changed certificates, by `listener` and `result`.
+    TLS_RELOADS = "counter" "lameduck_tls_certificate_reloads_total"
+        "Changes of certificate files, by whether what they hold was taken.";
+    /// Until when certificates hold, by `listener` and `name`.
+    TLS_EXPIRY = "gauge" "lameduck_tls_certificate_expiry_timestamp_seconds"
+        "When a certificate in use expires, in Unix time.";
     /// The program itself, by `version`.
     BUILD_INFO = "gauge" "lameduck_build_info" "Always 1; the label says which version runs.";
 }

@@ -3,6 +3,8 @@
 
 mod rules;
 
+use std::time::SystemTime;
+
 use tokio::runtime::Builder;
 
 use super::args::CheckArgs;
@@ -21,6 +23,7 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
     match config::load(Some(&args.file), &overrides) {
         Ok(loaded) => {
             let mut found = loaded.warnings;
+            found.extend(rules::tls::findings(&loaded.config, SystemTime::now()));
             for &platform in &args.platform {
                 match compare(platform, &loaded.config) {
                     Ok(more) => found.extend(more),

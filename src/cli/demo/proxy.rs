@@ -143,6 +143,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
             announce_ahead: Duration::from_secs(5),
         },
         forward_to: None,
+        tls: None,
     };
     let upstream = |name: &str, agent: SocketAddr| Upstream {
         name: UpstreamName(name.into()),
@@ -155,6 +156,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
         resolve_interval: Duration::from_secs(30),
         check: None,
         eject: None,
+        tls: None,
     };
     Config {
         workers: WORKERS,

@@ -66,10 +66,11 @@ fn it_is_good_as_it_is() {
 
 #[test]
 fn every_key_in_it_is_known_and_its_value_legal() {
-    // `forward_to` and `hash_on` have no meaning with the defaults.
+    // `forward_to`, `hash_on` and `client_ca_file` have no meaning with the defaults.
     let text = uncommented()
         .replace("= \"refuse\"", "= \"forward\"")
-        .replace("= \"least\"", "= \"hash\"");
+        .replace("= \"least\"", "= \"hash\"")
+        .replace("client_auth = \"off\"", "client_auth = \"optional\"");
     assert_eq!(told(&text), [""; 0]);
 }
 

@@ -76,13 +76,7 @@ impl Endpoints {
     pub(super) async fn reach(&self, member: &Member) -> Result<Socket, DialError> {
         let begun = Instant::now();
         let limit = self.settings.connect_timeout;
-        let connect = async {
-            match member.address() {
-                Address::Tcp(addr) => TcpStream::connect(addr).await.map(Socket::Tcp),
-                Address::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
-            }
-        };
-        let reached = match timeout_at(begun + limit, connect).await {
+        let reached = match timeout_at(begun + limit, self.connect(member)).await {
             Ok(Ok(socket)) => Ok(socket),
             Ok(Err(source)) => Err(DialError::Unreachable {
                 upstream: self.name().clone(),
@@ -95,18 +89,35 @@ impl Endpoints {
                 limit,
             }),
         };
-        if let Ok(socket) = &reached {
-            self.connect.connected(begun.elapsed());
-            if let Socket::Tcp(socket) = socket {
-                // A socket that was reset meanwhile shows it at the first read.
-                let _ = socket.set_nodelay(true);
-            }
+        if reached.is_ok() {
+            self.seconds.connected(begun.elapsed());
         }
         if member.note_reached(reached.is_ok(), self.check().is_some()) {
             let error = reached.as_ref().err().map(ToString::to_string);
             self.tell(member, error.as_deref());
         }
         reached
+    }
+
+    /// Connects to an endpoint, over TLS where the agent speaks it, and tells nobody.
+    ///
+    /// # Errors
+    /// What the system says, or why the handshake failed.
+    pub async fn connect(&self, member: &Member) -> io::Result<Socket> {
+        let socket = match member.address() {
+            Address::Tcp(addr) => TcpStream::connect(addr).await?,
+            Address::Unix(path) => return UnixStream::connect(path).await.map(Socket::Unix),
+        };
+        // A socket that was reset meanwhile shows it at the first read.
+        let _ = socket.set_nodelay(true);
+        match &self.tls {
+            None => Ok(Socket::Tcp(socket)),
+            // Boxed, so that without TLS a dial is as small as it was.
+            Some(tls) => {
+                let secured = Box::pin(tls.connect(member.host(), socket)).await;
+                secured.map(Socket::Tls)
+            }
+        }
     }
 
     fn tell(&self, member: &Member, error: Option<&str>) {

@@ -52,6 +52,8 @@ pub struct Member {
     id: EndpointId,
     label: Endpoint,
     address: Address,
+    /// What it is called in the configuration, without the port.
+    host: Arc<str>,
     /// Its own part of what decides where a client's sessions go.
     pub(super) hash: u64,
     health: AtomicU8,
@@ -75,7 +77,7 @@ pub struct Member {
 }
 
 impl Member {
-    pub(super) fn new(id: EndpointId, address: Address, is_late: bool) -> Member {
+    pub(super) fn new(id: EndpointId, address: Address, host: &str, is_late: bool) -> Member {
         let label = address.label();
         let fresh_since = if is_late { Tick::now().as_millis() } else { 0 };
         Member {
@@ -83,6 +85,7 @@ impl Member {
             hash: hash_of(label.0.as_bytes()),
             label,
             address,
+            host: host.into(),
             health: AtomicU8::new(UNKNOWN),
             contrary: AtomicU16::new(0),
             sessions: AtomicUsize::new(0),
@@ -105,6 +108,11 @@ impl Member {
     /// What metrics, logs and the API call it.
     pub fn label(&self) -> &Endpoint {
         &self.label
+    }
+
+    /// Its host, as the configuration has it: whom a certificate has to be for.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// Where it is.

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::config::{Check, Upstream, UpstreamName};
+use crate::net::tls::Tls;
 use crate::session::EndpointId;
 use crate::session::metrics::ConnectSeconds;
 
@@ -35,7 +36,8 @@ pub struct Endpoints {
     /// was none.
     version: AtomicU64,
     members: Mutex<Members>,
-    connect: ConnectSeconds,
+    seconds: ConnectSeconds,
+    tls: Option<Tls>,
 }
 
 /// An endpoint that is being asked how it is.
@@ -95,7 +97,8 @@ impl Endpoints {
                     upstream: index,
                     member,
                 };
-                list.push(Arc::new(Member::new(id, address, false)));
+                let host = endpoint.host();
+                list.push(Arc::new(Member::new(id, address, host, false)));
                 id
             });
             members.sources.push(ids.into_iter().collect());
@@ -107,13 +110,20 @@ impl Endpoints {
             resolver,
             version: AtomicU64::new(0),
             members: Mutex::new(members),
-            connect: ConnectSeconds::register(),
+            seconds: ConnectSeconds::register(),
+            tls: None,
         }
     }
 
     /// What tells this upstream from the others.
     pub(super) fn index(&self) -> u16 {
         self.index
+    }
+
+    /// The same, reached over TLS.
+    #[must_use]
+    pub fn over(self, tls: Option<Tls>) -> Endpoints {
+        Endpoints { tls, ..self }
     }
 
     /// The upstream's name.

@@ -112,7 +112,8 @@ impl Endpoints {
                         member: members.next,
                     };
                     members.next += 1;
-                    joined.push(Arc::new(Member::new(id, address, !is_first)));
+                    let host = self.settings.endpoints[source].host();
+                    joined.push(Arc::new(Member::new(id, address, host, !is_first)));
                     id
                 }
             };

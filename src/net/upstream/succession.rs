@@ -37,7 +37,7 @@ impl Endpoints {
                         member: numbers.next().unwrap_or(u32::MAX),
                     };
                     let address = fresh.address().clone();
-                    Arc::new(Member::new(id, address, true))
+                    Arc::new(Member::new(id, address, fresh.host(), true))
                 }
             };
             renamed.insert(fresh.id(), member.id());

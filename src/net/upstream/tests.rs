@@ -24,6 +24,7 @@ fn upstream(balance: Balance, endpoints: &[&str]) -> Upstream {
         resolve_interval: Duration::from_secs(30),
         check: None,
         eject: None,
+        tls: None,
     }
 }
 

@@ -4,6 +4,7 @@ pub(super) mod aws;
 pub(super) mod ecs;
 pub(super) mod kubernetes;
 mod targets;
+pub(super) mod tls;
 
 use std::time::Duration;
 

@@ -1,0 +1,34 @@
+//! TLS, on both sides: whom to trust, what to show, and the records of a connection.
+
+mod certificates;
+mod client;
+mod fault;
+mod kept;
+mod key_pair;
+mod layer;
+mod registry;
+mod reload;
+mod scratch;
+mod server;
+mod step;
+mod stream;
+mod trust;
+mod x509;
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+
+pub use certificates::{Certificates, Expiry};
+pub use client::Tls;
+pub use fault::Fault;
+pub use layer::Layer;
+pub use registry::TlsListeners;
+pub use reload::Watch;
+pub use server::{HandshakeError, Handshakes, Reloads, TlsListener};
+pub use stream::TlsStream;
+
+/// Named wherever it is used, since with two in one build the library's own choice panics.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}

@@ -1,0 +1,232 @@
+//! TLS as a server: the settings of a listener, and the handshake.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, SupportedProtocolVersion};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::config::{ClientAuth, Protocol, ServerTls, TlsVersion};
+use crate::session::Refusal;
+
+use super::certificates::Certificates;
+use super::fault::Fault;
+use super::layer::Layer;
+use super::stream::TlsStream;
+use super::{provider, trust};
+
+/// TLS 1.3 alone, and with 1.2.
+const ALONE: &[&SupportedProtocolVersion] = &[&TLS13];
+const BOTH: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
+
+/// The certificates in use: read once a handshake, replaced when the files change.
+#[derive(Debug)]
+pub(super) struct Shown(RwLock<Arc<Certificates>>);
+
+impl Shown {
+    pub(super) fn now(&self) -> Arc<Certificates> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn replace(&self, certificates: Certificates) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certificates);
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.now()
+            .pick(hello.server_name(), hello.signature_schemes())
+    }
+}
+
+/// How a look at the files has gone.
+#[derive(Debug, Default)]
+pub struct Reloads {
+    /// New certificates are in use.
+    pub taken: AtomicU64,
+    /// What the files held was no good, and the old ones stayed.
+    pub refused: AtomicU64,
+}
+
+/// The TLS of a listener, shared by the workers.
+#[derive(Debug)]
+pub struct TlsListener {
+    pub(super) settings: ServerTls,
+    config: Arc<ServerConfig>,
+    pub(super) shown: Arc<Shown>,
+    /// How the looks at changed files have gone.
+    pub reloads: Reloads,
+}
+
+impl TlsListener {
+    /// Reads the files of a `tls` table.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn new(settings: &ServerTls, protocol: Protocol) -> Result<TlsListener, Vec<Fault>> {
+        let certificates = Certificates::load(settings);
+        let verifier = client_roots(settings);
+        let (certificates, roots) = match (certificates, verifier) {
+            (Ok(certificates), Ok(roots)) => (certificates, roots),
+            (certificates, roots) => {
+                let mut faults = certificates.err().unwrap_or_default();
+                faults.extend(roots.err());
+                return Err(faults);
+            }
+        };
+        let shown = Arc::new(Shown(RwLock::new(Arc::new(certificates))));
+        let library = |error: &dyn std::fmt::Display| {
+            vec![Fault {
+                key: "client_ca_file",
+                what: error.to_string(),
+                help: "name a PEM file with the certificates of authorities".to_owned(),
+            }]
+        };
+        let versions = match settings.min_version {
+            TlsVersion::Tls12 => BOTH,
+            TlsVersion::Tls13 => ALONE,
+        };
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(versions)
+            .map_err(|error| library(&error))?;
+        let builder = match roots {
+            None => builder.with_no_client_auth(),
+            Some(roots) => {
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+                let verifier = match settings.client_auth {
+                    ClientAuth::Required => verifier,
+                    ClientAuth::Off | ClientAuth::Optional => verifier.allow_unauthenticated(),
+                };
+                let verifier = verifier.build().map_err(|error| library(&error))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let mut config = builder.with_cert_resolver(Arc::clone(&shown) as Arc<_>);
+        if protocol == Protocol::Http {
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        }
+        // Of the listener, and not of the process: a ticket holds whose certificate was verified,
+        // and must not be worth anything where others are trusted.
+        config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(|error| library(&error))?;
+        Ok(TlsListener {
+            settings: settings.clone(),
+            config: Arc::new(config),
+            shown,
+            reloads: Reloads::default(),
+        })
+    }
+
+    /// The certificates in use.
+    pub fn certificates(&self) -> Arc<Certificates> {
+        self.shown.now()
+    }
+}
+
+fn client_roots(settings: &ServerTls) -> Result<Option<rustls::RootCertStore>, Fault> {
+    let (ClientAuth::Optional | ClientAuth::Required, Some(path)) =
+        (settings.client_auth, &settings.client_ca_file)
+    else {
+        return Ok(None);
+    };
+    let roots = trust::of_file(path).map_err(|what| Fault {
+        key: "client_ca_file",
+        what,
+        help: "name a PEM file with the certificates of authorities".to_owned(),
+    });
+    roots.map(Some)
+}
+
+/// Why a handshake came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// The client left, or was there to see whether somebody listens, without a word.
+    #[error("the client said nothing")]
+    Silent,
+    /// As many are under way as may be.
+    #[error("{0} handshakes are under way")]
+    Crowded(usize),
+    /// It took too long.
+    #[error("no handshake within {0:?}")]
+    Timeout(Duration),
+    /// It failed.
+    #[error("the handshake failed: {0}")]
+    Failed(io::Error),
+}
+
+impl HandshakeError {
+    /// As what it counts, unless nobody wanted anything.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            HandshakeError::Silent => None,
+            HandshakeError::Crowded(_) => Some(Refusal::TlsCrowd),
+            HandshakeError::Timeout(_) | HandshakeError::Failed(_) => Some(Refusal::TlsHandshake),
+        }
+    }
+}
+
+/// The handshakes of one listener on one worker.
+#[derive(Clone, Debug)]
+pub struct Handshakes {
+    listener: Arc<TlsListener>,
+    under_way: Rc<Cell<usize>>,
+}
+
+/// One that is under way.
+struct UnderWay<'c>(&'c Cell<usize>);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+impl Handshakes {
+    /// The settings of the listener.
+    pub fn settings(&self) -> &ServerTls {
+        &self.listener.settings
+    }
+
+    /// None under way yet.
+    pub fn new(listener: Arc<TlsListener>) -> Handshakes {
+        let under_way = Rc::default();
+        Handshakes {
+            listener,
+            under_way,
+        }
+    }
+
+    /// Shakes hands with a client.
+    ///
+    /// # Errors
+    /// Why nothing came of it. The connection is closed by then.
+    pub async fn shake(&self, socket: TcpStream) -> Result<TlsStream, HandshakeError> {
+        let settings = &self.listener.settings;
+        let most = settings.max_handshakes.get();
+        if self.under_way.get() >= most {
+            return Err(HandshakeError::Crowded(most));
+        }
+        self.under_way.set(self.under_way.get() + 1);
+        let _under_way = UnderWay(&self.under_way);
+        let layer =
+            Layer::server(Arc::clone(&self.listener.config)).map_err(HandshakeError::Failed)?;
+        let mut stream = TlsStream::new(socket, layer);
+        let limit = settings.handshake_timeout;
+        match timeout(limit, poll_fn(|cx| stream.poll_shake(cx))).await {
+            Ok(Ok(())) => Ok(stream),
+            Ok(Err(_)) if !stream.has_begun() => Err(HandshakeError::Silent),
+            Ok(Err(e)) => Err(HandshakeError::Failed(e)),
+            Err(_) => Err(HandshakeError::Timeout(limit)),
+        }
+    }
+}
