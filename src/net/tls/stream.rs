@@ -11,6 +11,9 @@ use tokio::net::TcpStream;
 use super::layer::Layer;
 use super::x509;
 
+/// The longest plaintext of one record.
+const RECORD: usize = 16_384;
+
 /// A socket and its TLS.
 #[derive(Debug)]
 pub struct TlsStream {
@@ -109,8 +112,10 @@ impl AsyncRead for TlsStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let TlsStream { socket, layer } = &mut *self;
+        // What is not filled has to be zeroed each time.
+        let most = buf.remaining().min(RECORD);
         loop {
-            let read = layer.read(&mut Ready(socket), buf.initialize_unfilled());
+            let read = layer.read(&mut Ready(socket), buf.initialize_unfilled_to(most));
             // Answers to what was read, such as an alert; the rest goes with the next write.
             let _ = layer.flush(&mut Ready(socket));
             match read {
