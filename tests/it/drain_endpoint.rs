@@ -37,7 +37,7 @@ async fn chats(proxy: &Proxy, names: &[String], leave: &CancellationToken) -> Jo
         let (path, style) = match crowd.len() % 4 {
             3 => (
                 format!("/echo/{name}"),
-                Style::Think(millis(200), millis(500)),
+                Style::Think(millis(1_000), millis(2_500)),
             ),
             _ => (format!("/chat/{name}?every=50"), Style::Listen),
         };
