@@ -39,8 +39,8 @@ impl Endpoints {
         }
         member.failures.store(0, Ordering::Relaxed);
         let ejected = members.list.iter().filter(|other| other.is_ejected());
-        let most = (members.list.len() as f64 * eject.max_share) as usize;
-        if ejected.count() >= most {
+        let with_it = ejected.count() + 1;
+        if with_it as f64 > members.list.len() as f64 * eject.max_share {
             return;
         }
         let now = Tick::now().as_millis();
