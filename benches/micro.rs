@@ -88,6 +88,7 @@ fn scrape(bencher: Bencher<'_, '_>, listeners: u16) {
     let (_phase, view) = watch::channel(PhaseView::starting());
     let exposition = Exposition {
         listeners: names.collect(),
+        tls: [None].into(),
         ledgers: Ledgers::new(ledgers),
         phase: view,
         holds: Holds::new(),
