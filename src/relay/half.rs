@@ -121,14 +121,11 @@ impl Half {
 
     /// Says that nothing more will be sent: over TLS by a close_notify, with the FIN behind it.
     pub(super) fn finish(&mut self) {
-        match &mut self.tls {
-            Some(tls) => {
-                tls.close(&mut self.socket);
-                if tls.has_unsent() {
-                    return;
-                }
+        if let Some(tls) = &mut self.tls {
+            tls.close(&mut self.socket);
+            if tls.has_unsent() {
+                return;
             }
-            None => {}
         }
         // A peer that has gone already needs no FIN.
         let _ = self.socket.shutdown(Shutdown::Write);

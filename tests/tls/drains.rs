@@ -34,19 +34,18 @@ async fn every_websocket_gets_its_close_between_messages_and_nothing_is_lost() {
     }
     for i in 0..60 {
         let name = format!("c{i}");
+        // One side at a time speaks unasked: where both do, what one says into the other's Close is
+        // lost in plain too, and counted.
         let (path, style) = match i % 3 {
             0 => (
                 format!("/echo/{name}"),
                 Style::Ask(Duration::from_millis(5)),
             ),
             1 => (
-                format!("/chat/{name}?every=7"),
-                Style::ChatInParts(Duration::from_millis(5)),
+                format!("/quiet/{name}"),
+                Style::ChatInParts(Duration::from_millis(15)),
             ),
-            _ => (
-                format!("/chat/{name}?every=20"),
-                Style::Chat(Duration::from_millis(20)),
-            ),
+            _ => (format!("/chat/{name}?every=20"), Style::Listen),
         };
         let wire = within(20, "a WebSocket", open(fronts[i % 2].addr, &path));
         let wire = wire.await.unwrap();
@@ -54,9 +53,8 @@ async fn every_websocket_gets_its_close_between_messages_and_nothing_is_lost() {
         let stays = CancellationToken::new();
         clients.spawn(async move { converse(wire, &name, style, stays).await });
     }
-    let talked = |s: &crate::harness::metrics::Scrape| {
-        s.sum("lameduck_bytes_total", &[("direction", "to_client")]) > 100_000.0
-    };
+    let talked =
+        |s: &crate::harness::metrics::Scrape| s.sum("lameduck_bytes_total", &[]) > 100_000.0;
     proxy.metrics_until("talk", talked).await;
     proxy.terminate();
     let records = within(30, "the clients' ends", clients.join_all()).await;

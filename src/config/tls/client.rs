@@ -63,7 +63,7 @@ impl RawClientTls {
     }
 
     pub(in crate::config) fn into_tls(self) -> Option<ClientTls> {
-        (self.origin != Origin::Default).then(|| ClientTls {
+        (self.origin != Origin::Default).then_some(ClientTls {
             ca_file: self.ca_file.value,
             certificate_file: self.certificate_file.value,
             key_file: self.key_file.value,

@@ -37,11 +37,10 @@ impl Output<'_> {
     }
 
     fn own_words(&mut self, mut words: EncodeTlsData<'_, impl Sized>) {
-        let mut bytes = Vec::new();
         if let Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size })) =
-            words.encode(&mut bytes)
+            words.encode(&mut [])
         {
-            bytes.resize(required_size, 0);
+            let mut bytes = vec![0; required_size];
             // It has just said how much it needs.
             let _ = words.encode(&mut bytes);
             self.unsent.keep(&bytes);
