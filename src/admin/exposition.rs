@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -74,6 +75,8 @@ pub struct Exposition {
     pub drains: Arc<Mutex<BTreeMap<&'static str, u64>>>,
     /// What is known of the platforms.
     pub board: Board,
+    /// Lines that the access log has lost; none without an access log.
+    pub access_log_dropped: Option<Arc<AtomicU64>>,
 }
 
 impl Exposition {
@@ -100,6 +103,14 @@ impl Exposition {
         out.family(names::HOLDS_OPEN);
         out.sample(names::HOLDS_OPEN, &[], &self.holds.live(Instant::now()));
         self.platforms(&mut out);
+        if let Some(dropped) = &self.access_log_dropped {
+            out.family(names::ACCESS_LOG_DROPPED);
+            out.sample(
+                names::ACCESS_LOG_DROPPED,
+                &[],
+                &dropped.load(Ordering::Relaxed),
+            );
+        }
         out.family(names::BUILD_INFO);
         out.sample(
             names::BUILD_INFO,

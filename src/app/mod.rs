@@ -4,6 +4,9 @@
 //! Nothing is decided here that a room below could decide.
 
 mod acceptor;
+mod access_line;
+mod access_log;
+mod door;
 mod error;
 mod health;
 mod log;
@@ -14,6 +17,7 @@ mod process;
 mod sockets;
 #[cfg(feature = "systemd")]
 mod systemd;
+mod upkeep;
 mod wiring;
 mod worker;
 

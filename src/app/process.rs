@@ -21,9 +21,11 @@ use crate::lifecycle::{Desks, Platforms, Signals, hooks};
 use crate::net::{Descriptors, Endpoints, Inherited, TcpBound};
 use crate::session::metrics::Durations;
 use crate::session::{
-    Holds, Ledger, Ledgers, ListenerIndex, Order, PhaseView, Whom, WorkerIndex, Workers,
+    Complaints, Holds, Ledger, Ledgers, Limiter, ListenerIndex, Order, PhaseView, Records, Whom,
+    WorkerIndex, Workers,
 };
 
+use super::access_log::AccessLog;
 use super::error::Error;
 use super::sockets::Sockets;
 #[cfg(feature = "systemd")]
@@ -177,7 +179,13 @@ impl App {
         let holds = Holds::new();
         let windows = Windows::new(config.drain.window);
         let board = Board::default();
-        let ledgers = ledgers(&config);
+        let (access_log, records) = AccessLog::open(&config)
+            .map_err(|source| Error::Start {
+                what: "the access log",
+                source,
+            })?
+            .unzip();
+        let ledgers = ledgers(&config, records.as_ref());
         let endpoints = endpoints(&config);
         let peers = peers::endpoints(&config);
 
@@ -194,6 +202,9 @@ impl App {
             holds: holds.clone(),
             drains: Arc::new(Mutex::new(BTreeMap::new())),
             board: board.clone(),
+            access_log_dropped: records
+                .as_ref()
+                .map(|records| Arc::clone(records.dropped())),
         };
         for (listener, socket) in config.listeners.iter().zip(&listeners) {
             say_listening(&listener.name, listener.protocol, &socket.socket);
@@ -239,6 +250,14 @@ impl App {
             peers: Arc::clone(&peers),
             stop: stop.clone(),
         };
+        let written = CancellationToken::new();
+        let access_log = match access_log {
+            Some(log) => {
+                let written = written.clone();
+                Some(start("access-log", move || log.run(written))?)
+            }
+            None => None,
+        };
         let mut threads = vec![start("health", move || health::run(health))?];
         #[cfg(feature = "systemd")]
         if let Some(systemd) = Systemd::new(&view, &ledgers, &holds, &workers) {
@@ -268,6 +287,7 @@ impl App {
 
         let shared = SharedSeed {
             config: Arc::clone(&config),
+            limiter: Limiter::new(&config),
             ledgers: ledgers.clone(),
             endpoints,
             peers,
@@ -319,6 +339,9 @@ impl App {
         runtime.block_on(workers.cut(&Whom::All));
         stop.cancel();
         join(threads);
+        // The workers have ended what was open.
+        written.cancel();
+        join(access_log);
         let exit_code = if ended.cut {
             config.drain.exit_code_when_cut
         } else {
@@ -369,9 +392,18 @@ fn longest_announcement(config: &Config) -> Duration {
     ahead.max().unwrap_or_default()
 }
 
-fn ledgers(config: &Config) -> Ledgers {
+fn ledgers(config: &Config, records: Option<&Records>) -> Ledgers {
     let durations = Durations::register();
-    let ledger = |_| Arc::new(Ledger::new(config.listeners.len(), durations.clone()));
+    let names = config
+        .listeners
+        .iter()
+        .map(|listener| listener.name.clone());
+    let complaints = Arc::new(Complaints::new(names.collect()));
+    let ledger = |_| {
+        let ledger = Ledger::new(config.listeners.len(), durations.clone());
+        let ledger = ledger.with_complaints(Arc::clone(&complaints));
+        Arc::new(ledger.with_records(records.cloned()))
+    };
     Ledgers::new((0..config.workers.get()).map(ledger).collect())
 }
 
@@ -395,6 +427,7 @@ fn endpoints(config: &Config) -> Arc<[Arc<Endpoints>]> {
 struct SharedSeed {
     config: Arc<Config>,
     ledgers: Ledgers,
+    limiter: Option<Arc<Limiter>>,
     endpoints: Arc<[Arc<Endpoints>]>,
     peers: Arc<[Option<Arc<Endpoints>>]>,
     phase: watch::Receiver<PhaseView>,
@@ -414,6 +447,7 @@ fn births(
     let shared = Shared {
         config: seed.config,
         ledgers: seed.ledgers,
+        limiter: seed.limiter,
         endpoints: seed.endpoints,
         peers: seed.peers,
         phase: seed.phase,

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::http::Arrival;
 use crate::net::{Endpoints, TcpBound};
-use crate::session::{Ledgers, ListenerIndex, Order, PhaseView, WorkerIndex};
+use crate::session::{Ledgers, Limiter, ListenerIndex, Order, PhaseView, WorkerIndex};
 
 /// A connection on its way to its worker.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(super) type HealthOn = Arc<dyn Fn(ListenerIndex) -> (StatusCode, Bytes) + Se
 pub(super) struct Shared {
     pub(super) config: Arc<Config>,
     pub(super) ledgers: Ledgers,
+    /// There where something has to be counted over all workers.
+    pub(super) limiter: Option<Arc<Limiter>>,
     /// By listener.
     pub(super) endpoints: Arc<[Arc<Endpoints>]>,
     /// By listener; there is a peer where late arrivals are forwarded.

@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::config::{Goodbye, Protocol};
 use crate::http::{Accepted, Agent, Arrival, Connections, Site};
 use crate::net::Tasks;
+use crate::net::proxy_protocol::Proxied;
 use crate::relay::{Pump, Speech, Tunnel};
 use crate::session::{
     Connected, Home, Ledger, ListenerIndex, Order, Page, Phase, PhaseView, Refusal, SessionId,
@@ -22,7 +23,9 @@ use crate::session::{
 };
 
 use super::acceptor::Acceptor;
+use super::door::Door;
 use super::peers;
+use super::upkeep::Upkeep;
 use super::wiring::{Birth, Handed, Shared};
 
 /// How often connections are looked at whose time may be over.
@@ -48,12 +51,16 @@ struct Worker {
     pump: Pump,
     connections: Connections,
     tasks: Tasks,
+    upkeep: Upkeep,
     /// By listener.
-    places: Vec<Place>,
+    places: Vec<Rc<Place>>,
 }
 
 /// A listener as this worker serves it.
 struct Place {
+    door: Door,
+    pump: Pump,
+    tasks: Tasks,
     phase: Rc<Cell<Phase>>,
     agent: Rc<Agent>,
     peer: Option<Rc<Agent>>,
@@ -79,6 +86,7 @@ async fn work(birth: Birth) -> io::Result<()> {
         connections: Connections::new(index),
         tasks: Tasks::new(),
         places: Vec::new(),
+        upkeep: Upkeep::new(&shared.config),
         shared,
     };
     worker.build();
@@ -149,15 +157,27 @@ impl Worker {
                     ledger: Arc::clone(&self.ledger),
                     health: Some(Arc::new(move || health(index))),
                     tasks: self.tasks.clone(),
+                    close_timeout: config.drain.close_timeout,
+                    limits: Rc::new(listener.edge.limits.clone()),
+                    limiter: self.shared.limiter.clone(),
                 })
             });
-            self.places.push(Place {
+            let door = Door {
+                listener: index,
+                edge: listener.edge.clone(),
+                ledger: Arc::clone(&self.ledger),
+                limiter: self.shared.limiter.clone(),
+            };
+            self.places.push(Rc::new(Place {
+                door,
+                pump: self.pump.clone(),
+                tasks: self.tasks.clone(),
                 phase,
                 agent,
                 peer,
                 site,
                 goodbye,
-            });
+            }));
         }
     }
 
@@ -181,30 +201,17 @@ impl Worker {
             return;
         }
         let place = &self.places[usize::from(listener.0)];
-        match &place.site {
-            Some(site) => {
-                let accepted = Accepted {
-                    socket,
-                    client,
-                    connected,
-                    arrival,
-                };
-                self.tasks.spawn(Rc::clone(site).serve(accepted));
-            }
-            None if arrival == Arrival::Overload => {
-                self.ledger.refused(listener, Refusal::Overload);
-                self.tasks.spawn(turn_away(socket, connected));
-            }
-            None => {
-                let late = arrival == Arrival::Late;
-                let way = Way {
-                    pump: self.pump.clone(),
-                    goodbye: Rc::clone(&place.goodbye),
-                    agent: Rc::clone(&place.agent),
-                    peer: place.peer.clone().filter(|_| late),
-                };
-                self.tasks.spawn(way.relay(socket, client, connected));
-            }
+        let arrived = Arrived {
+            socket,
+            from: client,
+            proxied: None,
+            connected,
+            arrival,
+        };
+        match place.door.knock(&arrived.socket, client) {
+            Err(()) => {}
+            Ok(None) => place.serve(arrived),
+            Ok(Some(_)) => self.tasks.spawn(Rc::clone(place).ask(arrived)),
         }
     }
 
@@ -220,6 +227,8 @@ impl Worker {
             let http = &listeners[usize::from(listener.0)].http;
             (http.header_timeout, http.idle_timeout)
         });
+        let (config, pump) = (&self.shared.config, &self.pump);
+        self.upkeep.look(config, pump, &self.connections);
         for place in &self.places {
             for agent in [&place.agent].into_iter().chain(&place.peer) {
                 agent.sweep();
@@ -266,8 +275,92 @@ impl Worker {
     }
 }
 
+/// A connection on its way through the door.
+struct Arrived {
+    socket: std::net::TcpStream,
+    /// The other end of the socket, which may be a balancer's.
+    from: SocketAddr,
+    /// Whose it is, as a balancer said.
+    proxied: Option<Box<Proxied>>,
+    connected: Connected,
+    arrival: Arrival,
+}
+
+impl Arrived {
+    fn client(&self) -> SocketAddr {
+        self.proxied.as_ref().map_or(self.from, |it| it.client)
+    }
+}
+
+impl Place {
+    /// Asks the balancer whose connection it is, and serves it.
+    async fn ask(self: Rc<Self>, mut arrived: Arrived) {
+        let Some(proxy) = &self.door.edge.proxy_protocol else {
+            return;
+        };
+        let asked = self.door.ask(proxy, arrived.socket, arrived.from).await;
+        let Some((socket, proxied)) = asked else {
+            return;
+        };
+        arrived.socket = socket;
+        arrived.proxied = proxied;
+        // The answer may have taken its time.
+        if arrived.arrival == Arrival::Welcome && self.phase.get().refuses() {
+            arrived.arrival = Arrival::Late;
+        }
+        self.serve(arrived);
+    }
+
+    /// Serves a connection, or turns it away.
+    fn serve(&self, mut arrived: Arrived) {
+        let client = arrived.client();
+        let listener = self.door.listener;
+        let counted = self.door.connection(client);
+        if let (Err(refused), Arrival::Welcome) = (counted, arrived.arrival) {
+            arrived.arrival = Arrival::TooMany(refused);
+        }
+        let Arrived {
+            socket,
+            from,
+            mut connected,
+            arrival,
+            ..
+        } = arrived;
+        if let Some(site) = &self.site {
+            let accepted = Accepted {
+                socket,
+                client,
+                connected,
+                arrival,
+            };
+            return self.tasks.spawn(Rc::clone(site).serve(accepted));
+        }
+        if arrival == Arrival::Overload {
+            self.door.ledger.refused(listener, Refusal::Overload);
+        }
+        if let Arrival::Overload | Arrival::TooMany(_) = arrival {
+            return self.tasks.spawn(turn_away(socket, connected));
+        }
+        match self.door.session(client) {
+            Ok(ticket) => connected.hold(ticket),
+            Err(_) => return self.tasks.spawn(turn_away(socket, connected)),
+        }
+        let late = arrival == Arrival::Late;
+        let way = Way {
+            pump: self.pump.clone(),
+            goodbye: Rc::clone(&self.goodbye),
+            agent: Rc::clone(&self.agent),
+            peer: self.peer.clone().filter(|_| late),
+            from,
+        };
+        self.tasks.spawn(way.relay(socket, client, connected));
+    }
+}
+
 /// The way of a raw TCP connection.
 struct Way {
+    /// The other end of the client's socket.
+    from: SocketAddr,
     pump: Pump,
     goodbye: Rc<Goodbye>,
     agent: Rc<Agent>,
@@ -287,9 +380,7 @@ impl Way {
             None => (&self.agent, Refusal::Upstream),
         };
         let upstream = match agent.dialer().dial().await {
-            Ok(upstream) if self.peer.is_some() && peers::passes_back(&upstream, client_addr) => {
-                None
-            }
+            Ok(upstream) if self.peer.is_some() && peers::passes_back(&upstream, self.from) => None,
             Ok(upstream) => Some(upstream.into_std()),
             Err(e) => {
                 tracing::debug!(client.addr = %client_addr, error = %e, "no agent");
@@ -312,6 +403,7 @@ impl Way {
             counted: None,
             client_addr,
             client_key: None,
+            max_message: None,
         };
         if let Err(e) = self.pump.open(tunnel) {
             tracing::warn!(error = %e, "a connection could not be watched");

@@ -13,8 +13,8 @@ use super::schema::{Raw, RawDrain, RawHooks, RawHttp, RawListener, RawUpstream};
 use super::section::{Found, Reader};
 use super::token::Token;
 use super::types::{
-    Admin, Config, Drain, Endpoint, Goodbye, Health, Hooks, Http, LateArrivals, Limits, Listener,
-    Log, Upstream,
+    Admin, Config, Drain, Endpoint, Goodbye, Health, Hooks, Http, LateArrivals, Listener, Log,
+    Upstream,
 };
 use super::value::Wrong;
 
@@ -124,9 +124,8 @@ impl Raw {
                 .filter_map(RawUpstream::into_upstream)
                 .collect(),
             drain: self.drain.into_drain(),
-            limits: Limits {
-                max_connections: self.max_connections.value,
-            },
+            limits: self.limits.into_limits(),
+            access_log: self.access_log.into_access_log(),
             health: Health {
                 bind: self.health.value,
             },
@@ -161,6 +160,7 @@ impl RawListener {
                 announce_ahead: self.websocket_announce_ahead.value,
             },
             forward_to: forward_to.filter(|_| late == LateArrivals::Forward),
+            edge: self.edge.into_edge(),
         })
     }
 }
@@ -194,6 +194,7 @@ impl RawUpstream {
             connect_timeout: self.connect_timeout.value,
             response_timeout: self.response_timeout.value,
             idle_timeout: self.idle_timeout.value,
+            edge: self.edge.into_edge(),
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
+use super::edge::RawListenerEdge;
 use super::platform::PlatformName;
 use super::schema::{Raw, RawListener, RawUpstream};
 use super::section::{Found, Origin, Reader, Section};
@@ -56,8 +57,8 @@ impl Overrides {
         }];
         match self.listen.as_slice() {
             [] if has_file => {}
-            [] => replace_listeners(&default, raw, reader),
-            urls => replace_listeners(urls, raw, reader),
+            [] => replace_listeners(&default, raw, root, reader),
+            urls => replace_listeners(urls, raw, root, reader),
         }
     }
 }
@@ -93,7 +94,7 @@ fn replace_endpoints(endpoint: &Endpoint, raw: &mut Raw, root: &Section<'_>, rea
     }
 }
 
-fn replace_listeners(urls: &[ListenUrl], raw: &mut Raw, reader: &Reader<'_>) {
+fn replace_listeners(urls: &[ListenUrl], raw: &mut Raw, root: &Section<'_>, reader: &Reader<'_>) {
     const FLAG: &str = "--listen";
     let upstream = match raw.upstreams.value.as_slice() {
         [upstream] => upstream.name.as_ref().map(|name| name.value.clone()),
@@ -127,6 +128,7 @@ fn replace_listeners(urls: &[ListenUrl], raw: &mut Raw, reader: &Reader<'_>) {
             close_patience: raw.drain.close_patience.inherited(),
             websocket_announce: raw.drain.websocket_announce.inherited(),
             websocket_announce_ahead: raw.drain.websocket_announce_ahead.inherited(),
+            edge: RawListenerEdge::read(&mut root.absent(FLAG), &raw.limits),
         });
     }
     raw.listeners = Found::by_flag(listeners, FLAG);

@@ -36,6 +36,7 @@ pub(super) fn check(raw: &Raw, reader: &Reader<'_>, has_file: bool) {
     idle_timeout(&raw.http, "http", reader);
     for listener in &raw.listeners.value {
         idle_timeout(&listener.http, &format!("{}.http", listener.path), reader);
+        listener.edge.check(&listener.path, reader);
         if listener
             .protocol
             .as_ref()

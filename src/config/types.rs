@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::announcement::Announcement;
+use super::edge::{AccessLog, Limits, ListenerEdge, UpstreamEdge};
 use super::platform::Platforms;
 use super::token::Token;
 
@@ -50,6 +51,8 @@ pub struct Config {
     pub health: Health,
     /// Where the control API answers.
     pub admin: Admin,
+    /// The lines about ended sessions, if they are wanted.
+    pub access_log: Option<AccessLog>,
     /// How the log is written.
     pub log: Log,
     /// Who starts drains, and is told when they are over.
@@ -82,6 +85,8 @@ pub struct Listener {
     pub goodbye: Goodbye,
     /// The peer that late arrivals are passed to; there is one where they are to be forwarded.
     pub forward_to: Option<Endpoint>,
+    /// The PROXY protocol, the options of the sockets, the limits.
+    pub edge: ListenerEdge,
 }
 
 /// How a session is asked to go.
@@ -157,6 +162,8 @@ pub struct Upstream {
     pub response_timeout: Duration,
     /// How long an unused connection to the agent is kept for the next request.
     pub idle_timeout: Duration,
+    /// The PROXY protocol, the options of the sockets.
+    pub edge: UpstreamEdge,
 }
 
 /// One address of an agent: `host:port`, the host a name or an IP address.
@@ -321,13 +328,6 @@ pub enum LateArrivals {
     Serve,
     /// A peer: the listener's `forward_to`.
     Forward,
-}
-
-/// Bounds on what the process takes on.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Limits {
-    /// The most client connections at once; without it, what the file descriptors allow.
-    pub max_connections: Option<NonZeroUsize>,
 }
 
 /// Where health and metrics answer.

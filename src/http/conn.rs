@@ -1,6 +1,8 @@
 //! A client's HTTP/1.1 connection as the registry sees it: at most one session at a time, and the
 //! ways to ask it to go.
 
+mod upkeep;
+
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -15,7 +17,7 @@ use tokio::time::Instant;
 use crate::net::Tick;
 use crate::session::{
     Connected, Counted, CutSession, Facts, Gone, Holding, Home, Kind, ListenerIndex, Outcome, Page,
-    SessionId, Whom, WorkerIndex,
+    SessionId, Ticket, Whom, WorkerIndex,
 };
 
 /// Where a connection stands between two requests.
@@ -48,6 +50,8 @@ pub(super) struct Wire {
     /// Whether the client's going is to be noticed while it is answered.
     watched: AtomicBool,
     gone: AtomicBool,
+    /// The tick since which the client takes nothing of what is written; zero while it does.
+    blocked: AtomicU64,
 }
 
 impl Wire {
@@ -62,6 +66,7 @@ impl Wire {
             expired: AtomicBool::new(false),
             watched: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            blocked: AtomicU64::new(0),
         }
     }
 
@@ -89,9 +94,26 @@ impl Wire {
         bytes.store(bytes.load(Ordering::Relaxed) + n, Ordering::Relaxed);
         let now = Tick::now();
         self.last[direction].store(now.as_millis(), Ordering::Relaxed);
+        if direction == 1 {
+            self.blocked.store(0, Ordering::Relaxed);
+        }
         if direction == 0 && matches!(self.stage(), Stage::Fresh | Stage::Idle) {
             self.enter_at(Stage::Head, now);
         }
+    }
+
+    /// Notes that the client does not take what is written.
+    pub(super) fn note_blocked(&self) {
+        if self.blocked.load(Ordering::Relaxed) == 0 {
+            let now = Tick::now().as_millis();
+            self.blocked.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// For how long the client has taken nothing of what waits for it; none if it does.
+    fn blocked_for(&self) -> Option<Duration> {
+        let since = self.blocked.load(Ordering::Relaxed);
+        (since > 0).then(|| Tick::from_millis(since).elapsed())
     }
 
     /// Notes that everything written so far is in the kernel's hands.
@@ -145,6 +167,8 @@ pub(super) struct Conn {
     /// Given to the pump with an upgrade.
     pub(super) connected: RefCell<Option<Connected>>,
     session: RefCell<Option<Counted>>,
+    /// Held where a limit counts the session.
+    ticket: RefCell<Option<Box<Ticket>>>,
     /// Set when the response is complete; the session ends with the flush of it.
     done: Cell<Option<Outcome>>,
     /// Whether the session may be ended early at a boundary.
@@ -158,6 +182,17 @@ pub(super) struct Conn {
     waker: RefCell<Option<Waker>>,
     opened: Instant,
     turn: Cell<u32>,
+    /// Whether a request's body is waited for, where its speed is looked at.
+    owes_a_body: Cell<bool>,
+    /// What had come when its speed was looked at.
+    pace: Cell<Option<Pace>>,
+}
+
+/// How much had come, and when.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    bytes: u64,
+    since: Tick,
 }
 
 impl Conn {
@@ -183,6 +218,26 @@ impl Conn {
         }
     }
 
+    /// Notes whether a request's body is waited for.
+    pub(super) fn owes_a_body(&self, owes: bool) {
+        self.owes_a_body.set(owes);
+    }
+
+    /// Has the session that is about to open count.
+    pub(super) fn hold(&self, ticket: Option<Box<Ticket>>) {
+        self.ticket.replace(ticket);
+    }
+
+    /// Takes the count over, with the session.
+    pub(super) fn take_ticket(&self) -> Option<Box<Ticket>> {
+        self.ticket.take()
+    }
+
+    /// Has the last session not count any more, whose response is complete.
+    pub(super) fn give_ticket_back(&self) {
+        self.ticket.take();
+    }
+
     /// Notes that the response is complete, or has failed; it still has to be flushed.
     pub(super) fn complete(&self, outcome: Outcome) {
         self.wire.flushed.store(false, Ordering::Relaxed);
@@ -199,6 +254,7 @@ impl Conn {
 
     fn finish(&self) {
         if let (Some(outcome), Some(session)) = (self.done.take(), self.session.take()) {
+            self.ticket.take();
             let asked = self.told.get().is_some() && self.resumable.get();
             let outcome = if asked && outcome == Outcome::Finished {
                 Outcome::Closed
@@ -326,6 +382,7 @@ impl Connections {
             wire: Arc::new(Wire::new()),
             connected: RefCell::new(Some(connected)),
             session: RefCell::default(),
+            ticket: RefCell::default(),
             done: Cell::default(),
             resumable: Cell::default(),
             told: Cell::default(),
@@ -335,6 +392,8 @@ impl Connections {
             waker: RefCell::default(),
             opened: Instant::now(),
             turn: Cell::default(),
+            owes_a_body: Cell::default(),
+            pace: Cell::default(),
         });
         let slot = conns.insert(Rc::clone(&conn));
         Seat {

@@ -132,7 +132,11 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let n = ready!(Pin::new(&mut self.socket).poll_write(cx, buf))?;
+        let written = Pin::new(&mut self.socket).poll_write(cx, buf);
+        if written.is_pending() {
+            self.wire.note_blocked();
+        }
+        let n = ready!(written)?;
         self.wire.moved(1, n as u64);
         self.ledger
             .bytes(self.listener, Direction::ToClient, n as u64);
@@ -145,10 +149,14 @@ impl AsyncWrite for ClientIo {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let socket = Pin::new(&mut self.socket);
-        let n = ready!(match gather(bufs, &mut [0; MOST]) {
+        let written = match gather(bufs, &mut [0; MOST]) {
             Gathered::One(bytes) => socket.poll_write(cx, bytes),
             Gathered::Many => socket.poll_write_vectored(cx, bufs),
-        })?;
+        };
+        if written.is_pending() {
+            self.wire.note_blocked();
+        }
+        let n = ready!(written)?;
         self.wire.moved(1, n as u64);
         self.ledger
             .bytes(self.listener, Direction::ToClient, n as u64);

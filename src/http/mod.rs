@@ -20,6 +20,7 @@ mod proxy;
 mod request_body;
 mod retry;
 mod server;
+mod toll;
 mod upgrade;
 mod waiting;
 

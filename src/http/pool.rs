@@ -37,6 +37,9 @@ pub(super) enum AgentError {
     /// The client's body broke off or was malformed.
     #[error("the request body is incomplete or malformed: {0}")]
     RequestBody(hyper::Error),
+    /// The client's body was larger than it may be, which is counted.
+    #[error("the request body is too large")]
+    TooLarge,
     /// What came is no HTTP/1.1 response.
     #[error("the agent's answer is not valid HTTP/1.1: {0}")]
     Malformed(hyper::Error),
@@ -232,7 +235,10 @@ impl Agent {
                     *request = unsent;
                 }
                 Err(Failure {
-                    error: classify(e.into_error()),
+                    error: match sending.too_large.get() {
+                        true => AgentError::TooLarge,
+                        false => classify(e.into_error()),
+                    },
                     unsent: is_unsent,
                 })
             }

@@ -27,6 +27,7 @@ use super::pool::AgentError;
 use super::problem::{last_problem, problem, too_late};
 use super::request_body::RequestBody;
 use super::server::Site;
+use super::toll::Toll;
 use super::upgrade;
 
 /// How long the first chunk of a body is waited for before the agent hears of the request. What
@@ -65,6 +66,7 @@ pub(super) async fn forward(
     };
     // From here on in one place until it is written: a head is large to move about.
     let mut request = request.map(|body| RequestBody::new(body, first));
+    request.body_mut().charge(Toll::of(&site, &conn));
     if expects {
         ask_first(&mut request);
     }
@@ -224,12 +226,17 @@ fn refusal(site: &Site, conn: &Conn, error: &AgentError) -> Response<ResponseBod
             StatusCode::BAD_GATEWAY
         }
         AgentError::RequestBody(_) => StatusCode::BAD_REQUEST,
+        AgentError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
     };
     let why = match error {
         AgentError::RequestBody(_) => Refusal::BadRequest,
+        AgentError::TooLarge => Refusal::RequestBody,
         _ => Refusal::Upstream,
     };
-    site.ledger.refused(site.listener, why);
+    // A body that is too large was counted when it was.
+    if why != Refusal::RequestBody {
+        site.ledger.refused(site.listener, why);
+    }
     conn.complete(Outcome::Failed);
     tracing::debug!(client.addr = %conn.client, %error, "no answer from the agent");
     // Where the agent is and what the system says of it is the operator's business: it is in the
@@ -243,8 +250,9 @@ fn refusal(site: &Site, conn: &Conn, error: &AgentError) -> Response<ResponseBod
         AgentError::Malformed(_) => "the agent's answer is not valid HTTP/1.1",
         AgentError::Timeout(_) => "the agent did not answer in time",
         AgentError::RequestBody(_) => "the request body is incomplete or malformed",
+        AgentError::TooLarge => "the request body is larger than this proxy takes",
     };
-    if why == Refusal::BadRequest {
+    if let Refusal::BadRequest | Refusal::RequestBody = why {
         last_problem(status, detail)
     } else {
         problem(status, detail)

@@ -18,7 +18,7 @@ use tower::{Service, ServiceBuilder, service_fn};
 use crate::config::{self, LateArrivals};
 use crate::net::Tasks;
 use crate::relay::Pump;
-use crate::session::{Connected, Ledger, ListenerIndex, Phase, Refusal};
+use crate::session::{Connected, Ledger, Limiter, ListenerIndex, Phase, Refusal, Refused};
 
 use super::admission::AdmissionLayer;
 use super::conn::{Connections, Told};
@@ -61,6 +61,12 @@ pub struct Site {
     pub health: Option<HealthAnswer>,
     /// The worker's tasks.
     pub tasks: Tasks,
+    /// How long a close handshake may take.
+    pub close_timeout: Duration,
+    /// What clients may take.
+    pub limits: Rc<config::ListenerLimits>,
+    /// Where it is counted what they take, if it is.
+    pub limiter: Option<Arc<Limiter>>,
 }
 
 /// When a connection came, as far as it matters for what it is given.
@@ -72,6 +78,8 @@ pub enum Arrival {
     Late,
     /// While there was no room for it.
     Overload,
+    /// From a client that makes too many; it is counted as refused.
+    TooMany(Refused),
 }
 
 /// A client's connection that was just accepted.
@@ -112,6 +120,12 @@ enum End {
 }
 
 impl Site {
+    /// The largest WebSocket message, if there is one, and how long its close handshake may take.
+    pub(super) fn max_message(&self) -> Option<(u64, Duration)> {
+        let most = self.limits.max_websocket_message?;
+        Some((most, self.close_timeout))
+    }
+
     /// Serves a connection to its end, or to its upgrade.
     pub async fn serve(self: Rc<Self>, accepted: Accepted) {
         let socket = match tokio::net::TcpStream::from_std(accepted.socket) {

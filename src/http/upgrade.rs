@@ -48,6 +48,7 @@ pub(super) fn hand_over(
         false => (Kind::Tcp, Speech::Bytes),
     };
     let counted = site.ledger.open(site.listener, kind);
+    let ticket = conn.take_ticket();
     conn.complete(Outcome::Finished);
 
     let (site_, conn) = (Rc::clone(site), Rc::clone(conn));
@@ -58,13 +59,14 @@ pub(super) fn hand_over(
         };
         // The agent's connection was HTTP's until here.
         drop(lease);
-        let (Some((client, to_upstream)), Some((upstream, to_client)), Some(connected)) = (
+        let (Some((client, to_upstream)), Some((upstream, to_client)), Some(mut connected)) = (
             client_socket(client_side),
             agent_socket(agent_side),
             conn.connected.borrow_mut().take(),
         ) else {
             return;
         };
+        connected.hold(ticket);
         let counted = Some(counted);
         let client_addr = conn.client;
         let client_key = conn.key.borrow_mut().take();
@@ -80,6 +82,7 @@ pub(super) fn hand_over(
             counted,
             client_addr,
             client_key,
+            max_message: site_.max_message(),
         };
         if let Err(e) = site_.pump.open(tunnel) {
             tracing::warn!(error = %e, "an upgraded session could not be watched");

@@ -12,6 +12,7 @@ pub mod close_frame;
 mod flow;
 mod half;
 mod leave;
+mod meter;
 mod moment;
 mod patience;
 mod pipe;
@@ -19,5 +20,5 @@ mod pump;
 mod relayed;
 mod traffic;
 
-pub use pump::{Pump, Tunnel};
+pub use pump::{Pump, Stalled, Tunnel};
 pub use relayed::Speech;

@@ -12,10 +12,13 @@ use crate::net::sockinfo;
 use crate::session::{Connected, Counted, Direction, Kind, Outcome};
 
 use super::allowance::Allowance;
-use super::boundary::{Sender, Walk};
+use super::boundary::{HEADER, Sender, Walk};
+use super::close_frame::close_code;
 use super::flow::Flow;
 use super::half::Half;
 use super::leave::Stay;
+use super::meter::Meter;
+use super::patience::micros;
 use super::pipe::{Pipe, Pipes, cannot_splice};
 use super::pump::Tunnel;
 use super::traffic::{Micros, Traffic};
@@ -79,6 +82,8 @@ pub(super) struct Relayed {
     pub(super) key: Option<Arc<str>>,
     pub(super) began: Micros,
     pub(super) turn: u32,
+    /// There where messages have a largest size.
+    pub(super) meter: Option<Box<Meter>>,
 }
 
 /// The other direction: the one whose source is this one's destination.
@@ -109,6 +114,10 @@ impl Relayed {
             key: tunnel.client_key,
             began,
             turn,
+            meter: tunnel
+                .max_message
+                .filter(|_| tunnel.speech == Speech::Websocket)
+                .map(|(most, close)| Meter::new(most, micros(close))),
         }
     }
 
@@ -169,20 +178,23 @@ impl Relayed {
                 }
                 return Ok(false);
             }
+            let ahead = self.put_held(way, turn);
             let source = &mut self.halves[way.index()];
             let flow = &mut self.flows[way.index()];
-            match source.read(&mut turn.scratch[..CHUNK]) {
+            match source.read(&mut turn.scratch[ahead..CHUNK]) {
                 Ok(0) if self.dead[way.index()] => return Err(ErrorKind::ConnectionReset.into()),
                 Ok(0) => {
                     flow.ended = true;
                     flow.readable = false;
+                    self.send(way, &turn.scratch[..ahead]);
                     return Ok(false);
                 }
                 Ok(n) => {
                     // A short read has emptied the socket (epoll(7)); the next bytes are an edge.
-                    flow.readable = n == CHUNK || flow.hung_up;
-                    flow.note_read(n == CHUNK);
-                    self.take(way, n, turn);
+                    let is_full = n == CHUNK - ahead;
+                    flow.readable = is_full || flow.hung_up;
+                    flow.note_read(is_full);
+                    self.take(way, ahead, n, turn);
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     flow.readable = false;
@@ -251,31 +263,71 @@ impl Relayed {
 
     /// Deals with bytes that were read ahead of the relay, as if they had been read now.
     pub(super) fn take_early(&mut self, way: Direction, bytes: &[u8], turn: &mut Turn) {
-        for chunk in bytes.chunks(CHUNK) {
-            turn.scratch[..chunk.len()].copy_from_slice(chunk);
-            self.take(way, chunk.len(), turn);
+        for chunk in bytes.chunks(CHUNK - HEADER) {
+            let ahead = self.put_held(way, turn);
+            turn.scratch[ahead..ahead + chunk.len()].copy_from_slice(chunk);
+            self.take(way, ahead, chunk.len(), turn);
         }
     }
 
-    /// Deals with the first `n` bytes of the scratch.
-    fn take(&mut self, way: Direction, n: usize, turn: &mut Turn) {
+    /// Puts what is held back of a direction before what is read next.
+    #[inline]
+    fn put_held(&self, way: Direction, turn: &mut Turn) -> usize {
+        let Some(meter) = &self.meter else {
+            return 0;
+        };
+        let held = meter.held(way);
+        turn.scratch[..held.len()].copy_from_slice(held);
+        held.len()
+    }
+
+    /// Deals with the first bytes of the scratch: `n` that have come, behind what was held back.
+    fn take(&mut self, way: Direction, ahead: usize, n: usize, turn: &mut Turn) {
         if self.counted.is_none() {
             let ledger = self.connected.ledger();
             self.counted = Some(ledger.open(self.connected.listener(), Kind::Tcp));
         }
         let flow = &mut self.flows[way.index()];
         flow.bytes += n as u64;
+        let (mut n, mut too_large) = (n, None);
         let walk = match self.speech {
             Speech::Bytes => Walk {
                 messages: 1,
                 ..Walk::default()
             },
-            Speech::Websocket => flow.boundary.advance(&turn.scratch[..n]),
+            Speech::Websocket => match &mut self.meter {
+                None => flow.boundary.advance(&turn.scratch[..n]),
+                Some(meter) => {
+                    let bytes = &turn.scratch[..ahead + n];
+                    let measured = meter.walk(way, &mut flow.boundary, bytes);
+                    n = bytes.len() - measured.held;
+                    let is_leaving = matches!(self.stay, Stay::Leaving(_));
+                    too_large = measured.too_large.filter(|_| !is_leaving);
+                    measured.walk
+                }
+            },
         };
+        if walk.close.is_some() {
+            self.note_close_code(way, &turn.scratch[..n], walk);
+        }
         self.traffic.note(way, turn.now, walk.messages);
+        if let Some(at) = too_large {
+            return self.refuse_message(way, &turn.scratch[..n], at, turn.now);
+        }
         match self.stay {
             Stay::Staying => self.send(way, &turn.scratch[..n]),
             _ => self.take_leaving(way, n, walk, turn),
+        }
+    }
+
+    /// Notes the code of a Close that passes whole, where the session is told of.
+    fn note_close_code(&mut self, way: Direction, bytes: &[u8], walk: Walk) {
+        let record = self.counted.as_mut().and_then(Counted::record);
+        if let (Some(record), Some(start), Some(end)) = (record, walk.close, walk.close_end)
+            && record.close_code.is_none()
+        {
+            let mask = way == Direction::ToUpstream;
+            record.close_code = close_code(&bytes[start..end], mask);
         }
     }
 
@@ -451,6 +503,10 @@ impl Relayed {
     pub(super) fn end(mut self, outcome: Outcome) {
         for way in [Direction::ToUpstream, Direction::ToClient] {
             let mut lost = self.flow(way).give_up();
+            if let Some(meter) = &mut self.meter {
+                lost += meter.held(way).len() as u64;
+                meter.clear(way);
+            }
             if outcome != Outcome::Finished {
                 lost += sockinfo::unread(&self.halves[way.index()]);
             }

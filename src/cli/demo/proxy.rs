@@ -10,8 +10,8 @@ use super::{Error, loopback};
 use crate::app::{self, App};
 use crate::config::{
     Admin, Bind, CloseOrder, Config, Drain, Endpoint, ExitWhenDrained, Forwarded, Goodbye, Health,
-    Hooks, Http, LateArrivals, Limits, Listener, ListenerName, Log, LogFormat, Platforms, Protocol,
-    Readiness, Stretch, Upstream, UpstreamName, Window,
+    Hooks, Http, LateArrivals, Limits, Listener, ListenerEdge, ListenerName, Log, LogFormat,
+    Platforms, Protocol, Readiness, Stretch, Upstream, UpstreamEdge, UpstreamName, Window,
 };
 use crate::drain::{Control, Request, Trigger};
 
@@ -143,6 +143,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
             announce_ahead: Duration::from_secs(5),
         },
         forward_to: None,
+        edge: ListenerEdge::default(),
     };
     let upstream = |name: &str, agent: SocketAddr| Upstream {
         name: UpstreamName(name.into()),
@@ -150,6 +151,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
         connect_timeout: Duration::from_secs(5),
         response_timeout: Duration::ZERO,
         idle_timeout: Duration::from_secs(60),
+        edge: UpstreamEdge::default(),
     };
     Config {
         workers: WORKERS,
@@ -181,6 +183,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
             bind: Bind::Tcp(loopback(0)),
             token: None,
         },
+        access_log: None,
         log: Log {
             format: LogFormat::Text,
             emf: None,

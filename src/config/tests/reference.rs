@@ -65,6 +65,12 @@ fn it_is_good_as_it_is() {
 fn every_key_in_it_is_known_and_its_value_legal() {
     // `forward_to` has no meaning with the default.
     let text = uncommented().replace("= \"refuse\"", "= \"forward\"");
+    // Nor has `proxy_trusted`.
+    let text = text.replacen(
+        "proxy_protocol = \"off\"",
+        "proxy_protocol = \"required\"",
+        1,
+    );
     assert_eq!(told(&text), [""; 0]);
 }
 
