@@ -19,7 +19,7 @@ use crate::net::proxy_protocol::Proxied;
 use crate::relay::{Pump, Speech, Tunnel};
 use crate::session::{
     Connected, Home, Ledger, ListenerIndex, Order, Page, Phase, PhaseView, Refusal, SessionId,
-    Terms,
+    Terms, Ticket,
 };
 
 use super::acceptor::Acceptor;
@@ -134,10 +134,12 @@ impl Worker {
                 .find(|u| u.name == listener.upstream);
             let upstream = upstream.expect("a listener's upstream exists in a valid config");
             let endpoints = Arc::clone(&self.shared.endpoints[i]);
-            let agent = Rc::new(Agent::new(upstream, endpoints, self.tasks.clone()));
+            let tells = self.ledger.has_records();
+            let agent = Agent::new(upstream, endpoints, self.tasks.clone());
+            let agent = Rc::new(agent.telling(tells));
             let peer = self.shared.peers[i].as_ref().map(|peer| {
                 let (peer, tasks) = (Arc::clone(peer), self.tasks.clone());
-                Rc::new(Agent::new(upstream, peer, tasks))
+                Rc::new(Agent::new(upstream, peer, tasks).telling(tells))
             });
             let goodbye = Rc::new(listener.goodbye.clone());
             let phase = Rc::new(Cell::new(Phase::Starting));
@@ -322,7 +324,7 @@ impl Place {
         let Arrived {
             socket,
             from,
-            mut connected,
+            connected,
             arrival,
             ..
         } = arrived;
@@ -341,10 +343,9 @@ impl Place {
         if let Arrival::Overload | Arrival::TooMany(_) = arrival {
             return self.tasks.spawn(turn_away(socket, connected));
         }
-        match self.door.session(client) {
-            Ok(ticket) => connected.hold(ticket),
-            Err(_) => return self.tasks.spawn(turn_away(socket, connected)),
-        }
+        let Ok(ticket) = self.door.session(client) else {
+            return self.tasks.spawn(turn_away(socket, connected));
+        };
         let late = arrival == Arrival::Late;
         let way = Way {
             pump: self.pump.clone(),
@@ -352,6 +353,7 @@ impl Place {
             agent: Rc::clone(&self.agent),
             peer: self.peer.clone().filter(|_| late),
             from,
+            ticket,
         };
         self.tasks.spawn(way.relay(socket, client, connected));
     }
@@ -361,6 +363,7 @@ impl Place {
 struct Way {
     /// The other end of the client's socket.
     from: SocketAddr,
+    ticket: Option<Box<Ticket>>,
     pump: Pump,
     goodbye: Rc<Goodbye>,
     agent: Rc<Agent>,
@@ -403,6 +406,7 @@ impl Way {
             counted: None,
             client_addr,
             client_key: None,
+            ticket: self.ticket,
             max_message: None,
         };
         if let Err(e) = self.pump.open(tunnel) {

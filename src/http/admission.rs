@@ -74,6 +74,7 @@ where
                     client_key::note(&mut conn.key.borrow_mut(), request.headers().get(name));
                 }
                 conn.open(Kind::Http);
+                conn.note_request(&request);
                 if to == Some(Destination::Peer) {
                     request.extensions_mut().insert(Destination::Peer);
                 }
@@ -251,6 +252,7 @@ where
                 Err(never) => match never {},
             },
         };
+        this.conn.note_status(response.status());
         let going =
             this.site.phase.get().says_close() || this.conn.told().is_some() || *this.opened;
         if going && response.status() != StatusCode::SWITCHING_PROTOCOLS {

@@ -1,6 +1,7 @@
 //! A client's HTTP/1.1 connection as the registry sees it: at most one session at a time, and the
 //! ways to ask it to go.
 
+mod recorded;
 mod upkeep;
 
 use std::cell::{Cell, RefCell};
@@ -16,8 +17,8 @@ use tokio::time::Instant;
 
 use crate::net::Tick;
 use crate::session::{
-    Connected, Counted, CutSession, Facts, Gone, Holding, Home, Kind, ListenerIndex, Outcome, Page,
-    SessionId, Ticket, Whom, WorkerIndex,
+    Connected, Counted, CutSession, Direction, Facts, Gone, Holding, Home, Kind, ListenerIndex,
+    Outcome, Page, SessionId, Ticket, Whom, WorkerIndex,
 };
 
 /// Where a connection stands between two requests.
@@ -186,6 +187,10 @@ pub(super) struct Conn {
     owes_a_body: Cell<bool>,
     /// What had come when its speed was looked at.
     pace: Cell<Option<Pace>>,
+    worker: WorkerIndex,
+    slot: usize,
+    /// Bytes of sessions that have ended, by direction.
+    told_bytes: Cell<[u64; Direction::COUNT]>,
 }
 
 /// How much had come, and when.
@@ -198,14 +203,20 @@ struct Pace {
 impl Conn {
     /// Opens a session of this kind, in the place of the one there was.
     pub(super) fn open(&self, kind: Kind) {
-        let counted = match self.connected.borrow().as_ref() {
+        let mut counted = match self.connected.borrow().as_ref() {
             Some(connected) => connected.ledger().open(self.listener, kind),
             None => return,
         };
-        let before = self.session.replace(Some(counted));
-        if let Some(before) = before {
+        if let Some(mut before) = self.session.take() {
+            self.note(&mut before);
+            if let (Kind::Sse, Some(was), Some(record)) = (kind, before.record(), counted.record())
+            {
+                record.request.clone_from(&was.request);
+                record.upstream.clone_from(&was.upstream);
+            }
             before.end(Outcome::Finished);
         }
+        self.session.replace(Some(counted));
         self.done.set(None);
         self.resumable.set(false);
         // A stream of events may be silent for hours; a request is answered some time.
@@ -253,7 +264,8 @@ impl Conn {
     }
 
     fn finish(&self) {
-        if let (Some(outcome), Some(session)) = (self.done.take(), self.session.take()) {
+        if let (Some(outcome), Some(mut session)) = (self.done.take(), self.session.take()) {
+            self.note(&mut session);
             self.ticket.take();
             let asked = self.told.get().is_some() && self.resumable.get();
             let outcome = if asked && outcome == Outcome::Finished {
@@ -305,7 +317,8 @@ impl Conn {
         if flushed {
             self.finish();
         }
-        if let Some(session) = self.session.take() {
+        if let Some(mut session) = self.session.take() {
+            self.note(&mut session);
             let left_by_itself = session.kind() == Kind::Sse && self.resumable.get();
             session.end(match self.told.get() {
                 _ if self.cut.get() => Outcome::Cut,
@@ -375,6 +388,8 @@ impl Connections {
     /// Takes a connection in.
     pub(super) fn seat(&self, connected: Connected, client: SocketAddr) -> Seat {
         let mut conns = self.0.conns.borrow_mut();
+        let entry = conns.vacant_entry();
+        let slot = entry.key();
         let conn = Rc::new(Conn {
             client,
             key: RefCell::default(),
@@ -394,8 +409,11 @@ impl Connections {
             turn: Cell::default(),
             owes_a_body: Cell::default(),
             pace: Cell::default(),
+            worker: self.0.worker,
+            slot,
+            told_bytes: Cell::default(),
         });
-        let slot = conns.insert(Rc::clone(&conn));
+        entry.insert(Rc::clone(&conn));
         Seat {
             connections: self.clone(),
             slot,

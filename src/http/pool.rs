@@ -56,6 +56,8 @@ struct Idle {
 /// A connection: its task ends with it.
 struct Open {
     sender: SendRequest<RequestBody>,
+    /// The agent's address, where it is told of.
+    upstream: Option<Arc<str>>,
     _task: oneshot::Sender<()>,
 }
 
@@ -67,6 +69,8 @@ pub struct Agent {
     response_timeout: Option<Duration>,
     waiting: WaitingRoom,
     tasks: Tasks,
+    /// Whether the addresses of agents are told of.
+    tells: bool,
 }
 
 /// A connection in use; given back, it serves the next request.
@@ -77,6 +81,11 @@ pub(super) struct Lease {
 }
 
 impl Lease {
+    /// The agent's address, where it is told of.
+    pub(super) fn upstream(&self) -> Option<&Arc<str>> {
+        self.connection.upstream.as_ref()
+    }
+
     pub(super) fn give_back(self) {
         let Lease {
             agent,
@@ -105,7 +114,15 @@ impl Agent {
             response_timeout,
             waiting: WaitingRoom::default(),
             tasks,
+            tells: false,
         }
+    }
+
+    /// Has the addresses of agents told of.
+    #[must_use]
+    pub fn telling(mut self, tells: bool) -> Agent {
+        self.tells = tells;
+        self
     }
 
     /// The dialer, for what is not HTTP.
@@ -137,6 +154,8 @@ impl Agent {
 
     async fn fresh(&self) -> Result<Open, AgentError> {
         let socket = self.dialer.dial().await?;
+        let addr = self.tells.then(|| socket.peer_addr().ok()).flatten();
+        let upstream = addr.map(|addr| addr.to_string().into());
         let (sender, connection) = http1::Builder::new()
             .handshake(TokioIo::new(AgentIo(socket)))
             .await
@@ -152,6 +171,7 @@ impl Agent {
         });
         Ok(Open {
             sender,
+            upstream,
             _task: task,
         })
     }

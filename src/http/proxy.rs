@@ -86,6 +86,7 @@ pub(super) async fn forward(
         }
         Err(e) => return Ok(refusal(&site, &conn, &e)),
     };
+    conn.note_upstream(lease.upstream());
 
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client_side) = client_side else {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -47,7 +47,8 @@ pub(super) fn hand_over(
         true => (Kind::Websocket, Speech::Websocket),
         false => (Kind::Tcp, Speech::Bytes),
     };
-    let counted = site.ledger.open(site.listener, kind);
+    let mut counted = site.ledger.open(site.listener, kind);
+    conn.hand_record_on(&mut counted, StatusCode::SWITCHING_PROTOCOLS);
     let ticket = conn.take_ticket();
     conn.complete(Outcome::Finished);
 
@@ -59,14 +60,13 @@ pub(super) fn hand_over(
         };
         // The agent's connection was HTTP's until here.
         drop(lease);
-        let (Some((client, to_upstream)), Some((upstream, to_client)), Some(mut connected)) = (
+        let (Some((client, to_upstream)), Some((upstream, to_client)), Some(connected)) = (
             client_socket(client_side),
             agent_socket(agent_side),
             conn.connected.borrow_mut().take(),
         ) else {
             return;
         };
-        connected.hold(ticket);
         let counted = Some(counted);
         let client_addr = conn.client;
         let client_key = conn.key.borrow_mut().take();
@@ -82,6 +82,7 @@ pub(super) fn hand_over(
             counted,
             client_addr,
             client_key,
+            ticket,
             max_message: site_.max_message(),
         };
         if let Err(e) = site_.pump.open(tunnel) {

@@ -9,8 +9,10 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::{Endpoint, Upstream, UpstreamName};
+use crate::config::{Endpoint, TcpOptions, Upstream, UpstreamName};
 use crate::session::metrics::EndpointMetrics;
+
+use super::set_options;
 
 /// Why no endpoint could be reached.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +66,7 @@ impl EndpointState {
 pub struct Endpoints {
     name: UpstreamName,
     connect_timeout: Duration,
+    options: TcpOptions,
     endpoints: Vec<EndpointState>,
 }
 
@@ -83,6 +86,7 @@ impl Endpoints {
         Endpoints {
             name: upstream.name.clone(),
             connect_timeout: upstream.connect_timeout,
+            options: upstream.edge.tcp,
             endpoints: endpoints.collect(),
         }
     }
@@ -132,6 +136,7 @@ impl Endpoints {
             state.metrics.connected(begun.elapsed());
             // A socket that was reset meanwhile shows it at the first read.
             let _ = socket.set_nodelay(true);
+            set_options(socket, &self.options);
         }
         let health = if reached.is_ok() { WELL } else { LOST };
         if state.health.swap(health, Ordering::Relaxed) != health {

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::TcpStream;
@@ -27,6 +28,12 @@ impl Half {
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         registry.register(&mut self.socket, token, interest)
+    }
+
+    /// The address of the other end; none if it has gone.
+    pub(super) fn peer(&self) -> Option<Arc<str>> {
+        let addr = self.socket.peer_addr().ok()?;
+        Some(addr.to_string().into())
     }
 
     /// Reads what there is; zero is the end of the stream.

@@ -14,6 +14,7 @@ use super::allowance::{Allowance, urgency_of};
 use super::announce::Announcement;
 use super::boundary::{Between, Walk};
 use super::close_frame::close_frame;
+use super::meter::Meter;
 use super::moment::{self, Circumstances, First};
 use super::patience::last_chance;
 use super::relayed::{ROOM, Relayed, Speech, Turn, back};
@@ -499,7 +500,7 @@ impl Relayed {
     }
 
     fn close_words(&self) -> (u16, &str) {
-        let refused = self.meter.as_ref().and_then(|meter| meter.code());
+        let refused = self.meter().and_then(Meter::code);
         refused.unwrap_or((self.goodbye.close_code, &self.goodbye.close_reason))
     }
 

@@ -81,24 +81,25 @@ impl Meter {
 impl Relayed {
     /// Whether the pump hears now that the session leaves by itself.
     pub(super) fn is_unheard(&mut self) -> bool {
-        let meter = self.meter.as_mut();
+        let meter = self.meter_mut();
         meter.is_some_and(|meter| std::mem::take(&mut meter.unheard))
     }
 
     /// Whether a message was refused.
     pub(super) fn has_refused(&self) -> bool {
-        self.meter.as_ref().is_some_and(|meter| meter.refused)
+        self.meter().is_some_and(|meter| meter.refused)
     }
 
     /// Passes on what stands before a message that is too large, and closes in its place: the side
     /// that it was meant for at once, and its sender as soon as the way back stands between two
     /// messages.
     pub(super) fn refuse_message(&mut self, way: Direction, bytes: &[u8], at: usize, now: Micros) {
-        let Some(meter) = &mut self.meter else {
+        let is_unheard = matches!(self.stay, Stay::Staying);
+        let Some(meter) = self.meter_mut() else {
             return;
         };
         meter.refused = true;
-        meter.unheard = matches!(self.stay, Stay::Staying);
+        meter.unheard = is_unheard;
         let until = Micros(now.0.saturating_add(meter.close_timeout));
         let ledger = self.connected.ledger();
         ledger.refused(self.connected.listener(), Refusal::WebsocketMessage);

@@ -17,6 +17,7 @@ mod moment;
 mod patience;
 mod pipe;
 mod pump;
+mod rare;
 mod relayed;
 mod traffic;
 

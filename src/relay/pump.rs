@@ -23,7 +23,7 @@ use crate::config::Goodbye;
 use crate::net::watch;
 use crate::session::{
     Connected, Counted, CutSession, Direction, Facts, Gone, Holding, Home, Outcome, Page,
-    SessionId, Terms, Whom, WorkerIndex,
+    SessionId, Terms, Ticket, Whom, WorkerIndex,
 };
 
 use super::allowance::Allowance;
@@ -67,6 +67,8 @@ pub struct Tunnel {
     pub client_addr: SocketAddr,
     /// What names the client behind that address, where a header does.
     pub client_key: Option<Arc<str>>,
+    /// Held where a limit counts the session.
+    pub ticket: Option<Box<Ticket>>,
     /// The largest WebSocket message, in bytes, and how long a close handshake may take.
     pub max_message: Option<(u64, Duration)>,
 }
@@ -274,7 +276,7 @@ impl Inner {
             listener: session.connected.listener(),
             holding,
             client: session.client,
-            key: session.key.clone(),
+            key: session.key().cloned(),
             age: Duration::from_micros(now.since(session.began)),
             idle: [idle(Direction::ToUpstream), idle(Direction::ToClient)],
             bytes: per_way(&|way| session.flows[way.index()].bytes),

@@ -3,7 +3,6 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use mio::{Registry, Token};
 
@@ -17,10 +16,9 @@ use super::close_frame::close_code;
 use super::flow::Flow;
 use super::half::Half;
 use super::leave::Stay;
-use super::meter::Meter;
-use super::patience::micros;
 use super::pipe::{Pipe, Pipes, cannot_splice};
 use super::pump::Tunnel;
+use super::rare::Rare;
 use super::traffic::{Micros, Traffic};
 
 /// What is spoken in a relayed session.
@@ -79,11 +77,10 @@ pub(super) struct Relayed {
     /// Halves that refused a write: the system tells of a reset once, and it was told to the write.
     dead: [bool; 2],
     pub(super) client: SocketAddr,
-    pub(super) key: Option<Arc<str>>,
     pub(super) began: Micros,
     pub(super) turn: u32,
-    /// There where messages have a largest size.
-    pub(super) meter: Option<Box<Meter>>,
+    /// What few sessions have.
+    pub(super) rare: Option<Box<Rare>>,
 }
 
 /// The other direction: the one whose source is this one's destination.
@@ -99,7 +96,8 @@ struct Dead;
 
 impl Relayed {
     /// A session of what is handed over, but for what was read ahead.
-    pub(super) fn new(tunnel: Tunnel, began: Micros, turn: u32) -> Relayed {
+    pub(super) fn new(mut tunnel: Tunnel, began: Micros, turn: u32) -> Relayed {
+        let rare = Rare::of(&mut tunnel);
         Relayed {
             halves: [Half::new(tunnel.client), Half::new(tunnel.upstream)],
             flows: [Flow::new(Sender::Client), Flow::new(Sender::Agent)],
@@ -111,13 +109,9 @@ impl Relayed {
             counted: tunnel.counted,
             dead: [false; 2],
             client: tunnel.client_addr,
-            key: tunnel.client_key,
             began,
             turn,
-            meter: tunnel
-                .max_message
-                .filter(|_| tunnel.speech == Speech::Websocket)
-                .map(|(most, close)| Meter::new(most, micros(close))),
+            rare,
         }
     }
 
@@ -186,7 +180,10 @@ impl Relayed {
                 Ok(0) => {
                     flow.ended = true;
                     flow.readable = false;
-                    self.send(way, &turn.scratch[..ahead]);
+                    if let Some(meter) = self.meter_mut() {
+                        meter.clear(way);
+                        self.send(way, &turn.scratch[..ahead]);
+                    }
                     return Ok(false);
                 }
                 Ok(n) => {
@@ -273,7 +270,7 @@ impl Relayed {
     /// Puts what is held back of a direction before what is read next.
     #[inline]
     fn put_held(&self, way: Direction, turn: &mut Turn) -> usize {
-        let Some(meter) = &self.meter else {
+        let Some(meter) = self.meter() else {
             return 0;
         };
         let held = meter.held(way);
@@ -285,7 +282,11 @@ impl Relayed {
     fn take(&mut self, way: Direction, ahead: usize, n: usize, turn: &mut Turn) {
         if self.counted.is_none() {
             let ledger = self.connected.ledger();
-            self.counted = Some(ledger.open(self.connected.listener(), Kind::Tcp));
+            let mut counted = ledger.open(self.connected.listener(), Kind::Tcp);
+            if let Some(record) = counted.record() {
+                record.upstream = self.halves[Direction::ToClient.index()].peer();
+            }
+            self.counted = Some(counted);
         }
         let flow = &mut self.flows[way.index()];
         flow.bytes += n as u64;
@@ -295,7 +296,7 @@ impl Relayed {
                 messages: 1,
                 ..Walk::default()
             },
-            Speech::Websocket => match &mut self.meter {
+            Speech::Websocket => match self.rare.as_mut().and_then(|rare| rare.meter.as_mut()) {
                 None => flow.boundary.advance(&turn.scratch[..n]),
                 Some(meter) => {
                     let bytes = &turn.scratch[..ahead + n];
@@ -303,6 +304,9 @@ impl Relayed {
                     n = bytes.len() - measured.held;
                     let is_leaving = matches!(self.stay, Stay::Leaving(_));
                     too_large = measured.too_large.filter(|_| !is_leaving);
+                    if n == 0 {
+                        return;
+                    }
                     measured.walk
                 }
             },
@@ -503,7 +507,7 @@ impl Relayed {
     pub(super) fn end(mut self, outcome: Outcome) {
         for way in [Direction::ToUpstream, Direction::ToClient] {
             let mut lost = self.flow(way).give_up();
-            if let Some(meter) = &mut self.meter {
+            if let Some(meter) = self.meter_mut() {
                 lost += meter.held(way).len() as u64;
                 meter.clear(way);
             }

@@ -12,9 +12,7 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use super::metrics::Durations;
-use super::{
-    Complaints, Direction, Kind, ListenerIndex, Outcome, Record, Records, Refusal, Ticket,
-};
+use super::{Complaints, Direction, Kind, ListenerIndex, Outcome, Record, Records, Refusal};
 
 /// A counter with one writer.
 #[derive(Default, Debug)]
@@ -100,7 +98,6 @@ impl Ledger {
         self.at(listener).accepted.add(1);
         Connected {
             ledger: Arc::clone(self),
-            ticket: None,
             listener,
         }
     }
@@ -158,8 +155,6 @@ impl Ledger {
 #[derive(Debug)]
 pub struct Connected {
     ledger: Arc<Ledger>,
-    /// Held where a limit counts the session that the connection is.
-    ticket: Option<Box<Ticket>>,
     listener: ListenerIndex,
 }
 
@@ -172,11 +167,6 @@ impl Connected {
     /// Where it was accepted.
     pub fn listener(&self) -> ListenerIndex {
         self.listener
-    }
-
-    /// Has the connection count as a session for as long as it is open.
-    pub fn hold(&mut self, ticket: Option<Box<Ticket>>) {
-        self.ticket = ticket;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Once a second, where something of that kind is limited: event streams whose time is over are
 //! asked to go, and clients that send too slowly or do not read are disconnected.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -30,7 +31,7 @@ impl Connections {
             if let Some(speed) = limits.min_speed
                 && conn.is_slow(speed)
             {
-                conn.disconnect(Refusal::MinSpeed);
+                conn.hurry(Refusal::MinSpeed);
             }
             if let Some(limit) = limits.stalled_timeout
                 && conn.wire.blocked_for().is_some_and(|since| since >= limit)
@@ -105,7 +106,7 @@ impl Conn {
             Stage::Busy => self.owes_a_body.get(),
             Stage::Fresh | Stage::Idle => false,
         };
-        let bytes = self.wire.bytes[0].load(std::sync::atomic::Ordering::Relaxed);
+        let bytes = self.wire.bytes[0].load(Ordering::Relaxed);
         let fresh = Pace {
             bytes,
             since: Tick::now(),
@@ -122,13 +123,28 @@ impl Conn {
         false
     }
 
+    /// Ends a request that comes too slowly; one whose head is not there yet is answered with a 408.
+    fn hurry(&self, why: Refusal) {
+        if self.wire.stage() != Stage::Head {
+            return self.disconnect(why);
+        }
+        if !self.wire.expired.swap(true, Ordering::Relaxed) {
+            self.refuse(why);
+            self.tell(Told::Leave);
+        }
+    }
+
+    fn refuse(&self, why: Refusal) {
+        if let Some(connected) = &*self.connected.borrow() {
+            connected.ledger().refused(self.listener, why);
+        }
+    }
+
     fn disconnect(&self, why: Refusal) {
         if self.told.get() == Some(Told::Cut) {
             return;
         }
-        if let Some(connected) = &*self.connected.borrow() {
-            connected.ledger().refused(self.listener, why);
-        }
+        self.refuse(why);
         self.tell(Told::Cut);
     }
 }
