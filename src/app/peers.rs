@@ -3,10 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
-
-use crate::config::{Config, Upstream, UpstreamName};
-use crate::net::Endpoints;
+use crate::config::{Config, ProxyOut, Upstream, UpstreamEdge, UpstreamName};
+use crate::net::{Endpoints, Socket};
 
 /// What logs and metrics call a peer: the key that names it.
 const NAME: &str = "forward_to";
@@ -20,6 +18,14 @@ pub(super) fn endpoints(config: &Config) -> Arc<[Option<Arc<Endpoints>>]> {
         Some(Arc::new(Endpoints::new(&Upstream {
             name: UpstreamName(NAME.into()),
             endpoints: vec![peer],
+            edge: UpstreamEdge {
+                // A peer is as this listener is: it wants to be told, too.
+                proxy_protocol: match &listener.edge.proxy_protocol {
+                    Some(_) => ProxyOut::V2,
+                    None => ProxyOut::Off,
+                },
+                ..agent.edge
+            },
             ..agent.clone()
         })))
     };
@@ -28,9 +34,9 @@ pub(super) fn endpoints(config: &Config) -> Arc<[Option<Arc<Endpoints>>]> {
 
 /// Whether a late arrival comes from the peer that it would be passed to, which is late itself
 /// then: it would have it back from us, and so on.
-pub(super) fn passes_back(peer: &TcpStream, client: SocketAddr) -> bool {
+pub(super) fn passes_back(peer: &Socket, client: SocketAddr) -> bool {
     peer.peer_addr()
-        .is_ok_and(|peer| is_same(peer.ip(), client.ip()))
+        .is_some_and(|peer| is_same(peer.ip(), client.ip()))
 }
 
 /// On one machine all have one address, which then tells nothing.

@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::config::{Goodbye, Protocol};
+use crate::config::{Goodbye, Protocol, ProxyOut};
 use crate::http::{Accepted, Agent, Arrival, Connections, Site};
 use crate::net::Tasks;
-use crate::net::proxy_protocol::Proxied;
+use crate::net::proxy_protocol::{Proxied, introduce};
 use crate::relay::{Pump, Speech, Tunnel};
 use crate::session::{
     Connected, Home, Ledger, ListenerIndex, Order, Page, Phase, PhaseView, Refusal, SessionId,
@@ -313,6 +313,25 @@ impl Place {
         self.serve(arrived);
     }
 
+    /// What an agent is told of the client, where one is told anything.
+    fn introduction(&self, arrived: &Arrived) -> Option<Box<Proxied>> {
+        let agents = [&self.agent].into_iter().chain(&self.peer);
+        let is_told = |agent: &Rc<Agent>| agent.proxy_protocol() != ProxyOut::Off;
+        if !agents.into_iter().any(is_told) {
+            return None;
+        }
+        let own = || {
+            let destination = arrived.socket.local_addr().ok()?;
+            let ip = destination.ip().to_canonical();
+            Some(Box::new(Proxied {
+                client: arrived.from,
+                destination: SocketAddr::new(ip, destination.port()),
+                vpc_endpoint: None,
+            }))
+        };
+        arrived.proxied.clone().or_else(own)
+    }
+
     /// Serves a connection, or turns it away.
     fn serve(&self, mut arrived: Arrived) {
         let client = arrived.client();
@@ -321,6 +340,7 @@ impl Place {
         if let (Err(refused), Arrival::Welcome) = (counted, arrived.arrival) {
             arrived.arrival = Arrival::TooMany(refused);
         }
+        let proxied = self.introduction(&arrived);
         let Arrived {
             socket,
             from,
@@ -333,6 +353,7 @@ impl Place {
                 socket,
                 client,
                 connected,
+                proxied,
                 arrival,
             };
             return self.tasks.spawn(Rc::clone(site).serve(accepted));
@@ -353,6 +374,7 @@ impl Place {
             agent: Rc::clone(&self.agent),
             peer: self.peer.clone().filter(|_| late),
             from,
+            proxied,
             ticket,
         };
         self.tasks.spawn(way.relay(socket, client, connected));
@@ -363,6 +385,8 @@ impl Place {
 struct Way {
     /// The other end of the client's socket.
     from: SocketAddr,
+    /// What the agent is told of the client, if it is.
+    proxied: Option<Box<Proxied>>,
     ticket: Option<Box<Ticket>>,
     pump: Pump,
     goodbye: Rc<Goodbye>,
@@ -384,11 +408,19 @@ impl Way {
         };
         let upstream = match agent.dialer().dial().await {
             Ok(upstream) if self.peer.is_some() && peers::passes_back(&upstream, self.from) => None,
-            Ok(upstream) => Some(upstream.into_std()),
+            Ok(upstream) => Some(upstream),
             Err(e) => {
                 tracing::debug!(client.addr = %client_addr, error = %e, "no agent");
                 None
             }
+        };
+        let upstream = match upstream {
+            Some(mut upstream) => {
+                let (version, client) = (agent.proxy_protocol(), self.proxied.as_deref());
+                let introduced = introduce(&mut upstream, version, client).await;
+                introduced.ok().map(|()| upstream.into_raw())
+            }
+            None => None,
         };
         let Some(upstream) = upstream else {
             connected.ledger().refused(connected.listener(), why);

@@ -6,7 +6,8 @@ mod limits;
 mod proxy_protocol;
 mod tcp;
 
-use super::section::{Origin, Reader, Section};
+use super::section::{Found, Origin, Reader, Section};
+use super::value;
 
 pub use access_log::{AccessLog, AccessLogTo};
 pub use limits::{Lifetime, Limits, ListenerLimits, MIN_SPEED_OVER};
@@ -82,19 +83,21 @@ pub struct UpstreamEdge {
 
 /// The same as it was read.
 pub(super) struct RawUpstreamEdge {
+    proxy_protocol: Found<ProxyOut>,
     tcp: RawTcpOptions,
 }
 
 impl RawUpstreamEdge {
     pub(super) fn read(table: &mut Section<'_>) -> Self {
         Self {
+            proxy_protocol: table.read("proxy_protocol", value::proxy_out, ProxyOut::Off),
             tcp: RawTcpOptions::read(table),
         }
     }
 
     pub(super) fn into_edge(self) -> UpstreamEdge {
         UpstreamEdge {
-            proxy_protocol: ProxyOut::Off,
+            proxy_protocol: self.proxy_protocol.value,
             tcp: self.tcp.into_options(),
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -166,9 +166,16 @@ pub struct Upstream {
     pub edge: UpstreamEdge,
 }
 
-/// One address of an agent: `host:port`, the host a name or an IP address.
+/// One address of an agent: `host:port`, the host a name or an IP address, or `unix:/path`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint(pub Arc<str>);
+
+impl Endpoint {
+    /// The path of a unix socket, if it is one.
+    pub fn unix_path(&self) -> Option<&Path> {
+        self.0.strip_prefix("unix:").map(Path::new)
+    }
+}
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -33,7 +33,7 @@ pub(super) use choice::{
     readiness,
 };
 pub(super) use edge::{
-    Bytes, Share, expected, networks, optional_duration, probes, share, some_bytes,
+    Bytes, Share, expected, networks, optional_duration, probes, proxy_out, share, some_bytes,
     some_connections, some_rate, whole_seconds,
 };
 pub(super) use hook::hook_url;

@@ -5,12 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::net::Socket;
 
 use super::gather::{Gathered, MOST, gather};
 
 /// An agent's socket.
-pub(super) struct AgentIo(pub(super) TcpStream);
+pub(super) struct AgentIo(pub(super) Socket);
 
 impl AsyncRead for AgentIo {
     fn poll_read(

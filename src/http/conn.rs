@@ -16,6 +16,7 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use crate::net::Tick;
+use crate::net::proxy_protocol::Proxied;
 use crate::session::{
     Connected, Counted, CutSession, Direction, Facts, Gone, Holding, Home, Kind, ListenerIndex,
     Outcome, Page, SessionId, Ticket, Whom, WorkerIndex,
@@ -161,6 +162,8 @@ pub(super) enum Told {
 #[derive(Debug)]
 pub(super) struct Conn {
     pub(super) client: SocketAddr,
+    /// What agents are told of the client, where they are.
+    pub(super) proxied: Option<Box<Proxied>>,
     /// What names the client behind that address, by the last request.
     pub(super) key: RefCell<Option<Arc<str>>>,
     pub(super) listener: ListenerIndex,
@@ -386,12 +389,18 @@ impl Connections {
     }
 
     /// Takes a connection in.
-    pub(super) fn seat(&self, connected: Connected, client: SocketAddr) -> Seat {
+    pub(super) fn seat(
+        &self,
+        connected: Connected,
+        client: SocketAddr,
+        proxied: Option<Box<Proxied>>,
+    ) -> Seat {
         let mut conns = self.0.conns.borrow_mut();
         let entry = conns.vacant_entry();
         let slot = entry.key();
         let conn = Rc::new(Conn {
             client,
+            proxied,
             key: RefCell::default(),
             listener: connected.listener(),
             wire: Arc::new(Wire::new()),

@@ -15,7 +15,8 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 
-use crate::config::Upstream;
+use crate::config::{ProxyOut, Upstream};
+use crate::net::proxy_protocol::{Proxied, introduce};
 use crate::net::{DialError, Dialer, Endpoints, Tasks, Tick};
 
 use super::agent_io::AgentIo;
@@ -34,6 +35,9 @@ pub(super) enum AgentError {
     /// The connection broke before an answer came.
     #[error("the agent closed the connection before it answered: {0}")]
     Broken(hyper::Error),
+    /// The connection broke before anything could be said.
+    #[error("the agent closed the connection at once: {0}")]
+    Silent(std::io::Error),
     /// The client's body broke off or was malformed.
     #[error("the request body is incomplete or malformed: {0}")]
     RequestBody(hyper::Error),
@@ -71,6 +75,8 @@ pub struct Agent {
     tasks: Tasks,
     /// Whether the addresses of agents are told of.
     tells: bool,
+    /// What connections begin with.
+    proxy_protocol: ProxyOut,
 }
 
 /// A connection in use; given back, it serves the next request.
@@ -93,7 +99,9 @@ impl Lease {
             sending,
         } = self;
         let mut idle = agent.idle.borrow_mut();
-        let usable = sending.complete.get() && !connection.sender.is_closed();
+        // One that began with a client's name is that client's alone.
+        let is_anyones = agent.proxy_protocol == ProxyOut::Off;
+        let usable = is_anyones && sending.complete.get() && !connection.sender.is_closed();
         if idle.len() < KEPT && usable {
             idle.push(Idle {
                 connection,
@@ -115,7 +123,13 @@ impl Agent {
             waiting: WaitingRoom::default(),
             tasks,
             tells: false,
+            proxy_protocol: upstream.edge.proxy_protocol,
         }
+    }
+
+    /// What connections to the agent begin with.
+    pub fn proxy_protocol(&self) -> ProxyOut {
+        self.proxy_protocol
     }
 
     /// Has the addresses of agents told of.
@@ -152,9 +166,12 @@ impl Agent {
         Some(idle.remove(at).connection)
     }
 
-    async fn fresh(&self) -> Result<Open, AgentError> {
-        let socket = self.dialer.dial().await?;
-        let addr = self.tells.then(|| socket.peer_addr().ok()).flatten();
+    async fn fresh(&self, client: Option<&Proxied>) -> Result<Open, AgentError> {
+        let mut socket = self.dialer.dial().await?;
+        introduce(&mut socket, self.proxy_protocol, client)
+            .await
+            .map_err(AgentError::Silent)?;
+        let addr = self.tells.then(|| socket.peer_addr()).flatten();
         let upstream = addr.map(|addr| addr.to_string().into());
         let (sender, connection) = http1::Builder::new()
             .handshake(TokioIo::new(AgentIo(socket)))
@@ -185,6 +202,7 @@ impl Agent {
         self: &Rc<Self>,
         request: &mut Request<RequestBody>,
         again: impl Fn() -> Option<Request<RequestBody>>,
+        client: Option<&Proxied>,
     ) -> Result<(Response<Incoming>, Lease), AgentError> {
         while let Some(connection) = self.pooled() {
             match self.send_on(connection, request).await {
@@ -203,7 +221,7 @@ impl Agent {
                 Err(Failure { error, .. }) => return Err(error),
             }
         }
-        let connection = self.fresh().await?;
+        let connection = self.fresh(client).await?;
         self.send_on(connection, request)
             .await
             .map_err(|failure| failure.error)

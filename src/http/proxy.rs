@@ -76,7 +76,10 @@ pub(super) async fn forward(
             .map(|head| head_of(head, RequestBody::empty()))
     };
     let agent = peer.unwrap_or(&site.agent);
-    let (mut response, lease) = match agent.send(&mut request, again).await {
+    let (mut response, lease) = match agent
+        .send(&mut request, again, conn.proxied.as_deref())
+        .await
+    {
         Ok(answer) => answer,
         Err(AgentError::Dial(e)) if peer.is_some() => {
             tracing::debug!(client.addr = %conn.client, error = %e, "no peer");
@@ -223,9 +226,10 @@ fn refusal(site: &Site, conn: &Conn, error: &AgentError) -> Response<ResponseBod
         AgentError::Dial(crate::net::DialError::Timeout { .. }) | AgentError::Timeout(_) => {
             StatusCode::GATEWAY_TIMEOUT
         }
-        AgentError::Dial(_) | AgentError::Broken(_) | AgentError::Malformed(_) => {
-            StatusCode::BAD_GATEWAY
-        }
+        AgentError::Dial(_)
+        | AgentError::Broken(_)
+        | AgentError::Silent(_)
+        | AgentError::Malformed(_) => StatusCode::BAD_GATEWAY,
         AgentError::RequestBody(_) => StatusCode::BAD_REQUEST,
         AgentError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
     };
@@ -247,7 +251,9 @@ fn refusal(site: &Site, conn: &Conn, error: &AgentError) -> Response<ResponseBod
             "the agent behind this proxy could not be reached in time"
         }
         AgentError::Dial(_) => "the agent behind this proxy cannot be reached",
-        AgentError::Broken(_) => "the agent closed the connection before it answered",
+        AgentError::Broken(_) | AgentError::Silent(_) => {
+            "the agent closed the connection before it answered"
+        }
         AgentError::Malformed(_) => "the agent's answer is not valid HTTP/1.1",
         AgentError::Timeout(_) => "the agent did not answer in time",
         AgentError::RequestBody(_) => "the request body is incomplete or malformed",

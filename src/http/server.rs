@@ -17,6 +17,7 @@ use tower::{Service, ServiceBuilder, service_fn};
 
 use crate::config::{self, LateArrivals};
 use crate::net::Tasks;
+use crate::net::proxy_protocol::Proxied;
 use crate::relay::Pump;
 use crate::session::{Connected, Ledger, Limiter, ListenerIndex, Phase, Refusal, Refused};
 
@@ -91,6 +92,8 @@ pub struct Accepted {
     pub client: SocketAddr,
     /// The connection, as counted.
     pub connected: Connected,
+    /// What agents are told of the client, where they are.
+    pub proxied: Option<Box<Proxied>>,
     /// When it came.
     pub arrival: Arrival,
 }
@@ -135,7 +138,9 @@ impl Site {
                 return;
             }
         };
-        let seat = self.connections.seat(accepted.connected, accepted.client);
+        let seat = self
+            .connections
+            .seat(accepted.connected, accepted.client, accepted.proxied);
         let conn = Rc::clone(&seat.conn);
         let ledger = Arc::clone(&self.ledger);
         let io = ClientIo::new(socket, Arc::clone(&conn.wire), ledger, self.listener);

@@ -102,8 +102,8 @@ fn client_socket(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
     Some((socket, parts.read_buf))
 }
 
-fn agent_socket(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
+fn agent_socket(upgraded: Upgraded) -> Option<(socket2::Socket, Bytes)> {
     let parts = upgraded.downcast::<TokioIo<AgentIo>>().ok()?;
-    let socket = parts.io.into_inner().0.into_std().ok()?;
+    let socket = parts.io.into_inner().0.into_raw().ok()?;
     Some((socket, parts.read_buf))
 }

@@ -2,17 +2,19 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::{Endpoint, TcpOptions, Upstream, UpstreamName};
+use crate::config::{Endpoint, ProxyOut, TcpOptions, Upstream, UpstreamName};
 use crate::session::metrics::EndpointMetrics;
 
-use super::set_options;
+use super::proxy_protocol::introduce;
+use super::{Socket, set_options};
 
 /// Why no endpoint could be reached.
 #[derive(Debug, thiserror::Error)]
@@ -42,10 +44,27 @@ pub enum DialError {
 #[derive(Debug)]
 struct EndpointState {
     endpoint: Endpoint,
-    /// Set when the endpoint is an address, and no name to be looked up.
-    addr: Option<SocketAddr>,
+    address: Address,
     health: AtomicU8,
     metrics: EndpointMetrics,
+}
+
+/// How an endpoint is reached.
+#[derive(Debug)]
+enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+    /// To be looked up.
+    Name,
+}
+
+impl Address {
+    fn of(endpoint: &Endpoint) -> Address {
+        if let Some(path) = endpoint.unix_path() {
+            return Address::Unix(path.to_owned());
+        }
+        endpoint.0.parse().map_or(Address::Name, Address::Tcp)
+    }
 }
 
 /// Nothing has been tried yet.
@@ -67,6 +86,7 @@ pub struct Endpoints {
     name: UpstreamName,
     connect_timeout: Duration,
     options: TcpOptions,
+    proxy_protocol: ProxyOut,
     endpoints: Vec<EndpointState>,
 }
 
@@ -78,7 +98,7 @@ impl Endpoints {
             metrics.healthy(false);
             EndpointState {
                 endpoint: endpoint.clone(),
-                addr: endpoint.0.parse().ok(),
+                address: Address::of(endpoint),
                 health: AtomicU8::new(UNKNOWN),
                 metrics,
             }
@@ -87,6 +107,7 @@ impl Endpoints {
             name: upstream.name.clone(),
             connect_timeout: upstream.connect_timeout,
             options: upstream.edge.tcp,
+            proxy_protocol: upstream.edge.proxy_protocol,
             endpoints: endpoints.collect(),
         }
     }
@@ -106,17 +127,24 @@ impl Endpoints {
     pub async fn probe_unhealthy(&self) {
         for state in &self.endpoints {
             if !state.is_well() {
-                let _ = self.reach(state).await;
+                if let Ok(mut socket) = self.reach(state).await {
+                    // The connection is nobody's. An agent that has gone is no matter here.
+                    let _ = introduce(&mut socket, self.proxy_protocol, None).await;
+                }
             }
         }
     }
 
-    async fn reach(&self, state: &EndpointState) -> Result<TcpStream, DialError> {
+    async fn reach(&self, state: &EndpointState) -> Result<Socket, DialError> {
         let begun = Instant::now();
         let connect = async {
-            match state.addr {
-                Some(addr) => TcpStream::connect(addr).await,
-                None => TcpStream::connect(&*state.endpoint.0).await,
+            match &state.address {
+                Address::Tcp(addr) => TcpStream::connect(addr).await.map(Socket::Tcp),
+                Address::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
+                Address::Name => {
+                    let name = &*state.endpoint.0;
+                    TcpStream::connect(name).await.map(Socket::Tcp)
+                }
             }
         };
         let reached = match timeout_at(begun + self.connect_timeout, connect).await {
@@ -134,9 +162,11 @@ impl Endpoints {
         };
         if let Ok(socket) = &reached {
             state.metrics.connected(begun.elapsed());
-            // A socket that was reset meanwhile shows it at the first read.
-            let _ = socket.set_nodelay(true);
-            set_options(socket, &self.options);
+            if let Socket::Tcp(socket) = socket {
+                // A socket that was reset meanwhile shows it at the first read.
+                let _ = socket.set_nodelay(true);
+                set_options(socket, &self.options);
+            }
         }
         let health = if reached.is_ok() { WELL } else { LOST };
         if state.health.swap(health, Ordering::Relaxed) != health {
@@ -175,7 +205,7 @@ impl Dialer {
     ///
     /// # Errors
     /// When none could be reached: the error of the last that was tried.
-    pub async fn dial(&self) -> Result<TcpStream, DialError> {
+    pub async fn dial(&self) -> Result<Socket, DialError> {
         let all = &self.shared.endpoints;
         let start = self.next.fetch_add(1, Ordering::Relaxed);
         let turn = || (0..all.len()).map(|i| &all[(start.wrapping_add(i)) % all.len()]);

@@ -9,7 +9,7 @@ use super::{TcpBound, UnixBound};
 
 /// What a descriptor turned out to be.
 #[derive(Debug)]
-pub enum Socket {
+pub enum GivenSocket {
     /// A listening TCP socket.
     Tcp(TcpListener),
     /// A listening unix socket.
@@ -26,7 +26,7 @@ pub struct Given {
     /// Its name; that of the socket unit, unless the unit says another.
     pub name: String,
     /// What it is.
-    pub socket: Socket,
+    pub socket: GivenSocket,
 }
 
 /// The sockets that were handed over and nobody has taken yet.
@@ -61,14 +61,14 @@ impl Inherited {
     /// When the one of this name is no listening TCP socket.
     pub fn tcp(&mut self, name: &str, addr: SocketAddr) -> io::Result<Option<TcpBound>> {
         let is_bound_there = |given: &Given| match &given.socket {
-            Socket::Tcp(socket) => socket.local_addr().is_ok_and(|bound| bound == addr),
+            GivenSocket::Tcp(socket) => socket.local_addr().is_ok_and(|bound| bound == addr),
             _ => false,
         };
         let Some(given) = self.take(name, is_bound_there) else {
             return Ok(None);
         };
         match given.socket {
-            Socket::Tcp(socket) => {
+            GivenSocket::Tcp(socket) => {
                 socket.set_nonblocking(true)?;
                 Ok(Some(TcpBound {
                     socket,
@@ -85,7 +85,7 @@ impl Inherited {
     /// When the one of this name is no listening unix socket.
     pub fn unix(&mut self, name: &str, path: &Path) -> io::Result<Option<UnixBound>> {
         let is_bound_there = |given: &Given| match &given.socket {
-            Socket::Unix(socket) => socket
+            GivenSocket::Unix(socket) => socket
                 .local_addr()
                 .is_ok_and(|bound| bound.as_pathname() == Some(path)),
             _ => false,
@@ -94,7 +94,7 @@ impl Inherited {
             return Ok(None);
         };
         match given.socket {
-            Socket::Unix(socket) => UnixBound::inherited(socket).map(Some),
+            GivenSocket::Unix(socket) => UnixBound::inherited(socket).map(Some),
             _ => Err(unfit(&given, "is no listening unix socket")),
         }
     }
@@ -108,9 +108,9 @@ impl Inherited {
             return Ok(());
         };
         let where_bound = match &given.socket {
-            Socket::Tcp(socket) => socket.local_addr().map(|addr| addr.to_string()).ok(),
-            Socket::Unix(socket) => socket.local_addr().map(|addr| format!("{addr:?}")).ok(),
-            Socket::Other => return Err(unfit(given, "is no listening TCP or unix socket")),
+            GivenSocket::Tcp(socket) => socket.local_addr().map(|addr| addr.to_string()).ok(),
+            GivenSocket::Unix(socket) => socket.local_addr().map(|addr| format!("{addr:?}")).ok(),
+            GivenSocket::Other => return Err(unfit(given, "is no listening TCP or unix socket")),
         };
         let what = format!(
             "is bound to {}, and fits nothing: name it after a listener, `health` or `admin` \
@@ -139,20 +139,22 @@ impl Inherited {
 const FIRST: usize = 3;
 
 #[cfg(feature = "systemd")]
-fn socket(fds: &mut listenfd::ListenFd, index: usize) -> Socket {
+fn socket(fds: &mut listenfd::ListenFd, index: usize) -> GivenSocket {
     use socket2::SockRef;
     // One that is connected already (Accept=yes) is no listener.
     if let Ok(Some(tcp)) = fds.take_tcp_listener(index) {
         let listens = SockRef::from(&tcp).is_listener().unwrap_or(false);
         return if listens {
-            Socket::Tcp(tcp)
+            GivenSocket::Tcp(tcp)
         } else {
-            Socket::Other
+            GivenSocket::Other
         };
     }
     match fds.take_unix_listener(index) {
-        Ok(Some(unix)) if SockRef::from(&unix).is_listener().unwrap_or(false) => Socket::Unix(unix),
-        _ => Socket::Other,
+        Ok(Some(unix)) if SockRef::from(&unix).is_listener().unwrap_or(false) => {
+            GivenSocket::Unix(unix)
+        }
+        _ => GivenSocket::Other,
     }
 }
 
@@ -177,7 +179,7 @@ mod tests {
         let given = Given {
             number,
             name: name.to_owned(),
-            socket: Socket::Tcp(socket),
+            socket: GivenSocket::Tcp(socket),
         };
         (given, addr)
     }
@@ -208,7 +210,7 @@ mod tests {
         let wrong = Given {
             number: 3,
             name: "chat".to_owned(),
-            socket: Socket::Other,
+            socket: GivenSocket::Other,
         };
         let error = Inherited::new(vec![wrong]).tcp("chat", addr).unwrap_err();
         assert!(

@@ -8,6 +8,7 @@ mod crc32c;
 mod read;
 mod v1;
 mod v2;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ mod tests;
 use std::net::SocketAddr;
 
 pub use read::{ReadError, read};
+pub use write::introduce;
 
 /// The most bytes of a header of version 1, its line's end included (section 2.1).
 const V1_LONGEST: usize = 107;

@@ -1,6 +1,6 @@
 //! What the kernel knows of a TCP socket and no crate at hand asks it: how much has not been
 //! acknowledged, how much has not been read, how long the way there and back takes, and how long
-//! ago something went out.
+//! ago something went out. Of a unix socket it knows only what has not been read.
 //!
 //! One of the two places with `unsafe`; the other is `watch`.
 
@@ -8,10 +8,17 @@ use std::mem;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
+use rustix::net::AddressFamily;
+use rustix::net::sockopt::socket_domain;
+
 /// Bytes that were written to the socket and that the peer has not acknowledged; zero if the
-/// kernel does not say.
+/// kernel does not say. Of a unix socket it tells the memory in use, which is another number: zero.
 #[allow(unsafe_code, reason = "SIOCOUTQ (tcp(7)) has no safe wrapper")]
 pub fn unacknowledged(socket: impl AsFd) -> u64 {
+    let is_unix = |domain| domain == AddressFamily::UNIX;
+    if socket_domain(&socket).is_ok_and(is_unix) {
+        return 0;
+    }
     let mut bytes: libc::c_int = 0;
     // SAFETY: the descriptor is borrowed and so open during the call; TIOCOUTQ, which is SIOCOUTQ,
     // writes one int to the address given, which lives on this stack.
@@ -93,6 +100,15 @@ mod tests {
             unacknowledged(&near) > 0,
             "a full queue holds unacknowledged bytes"
         );
+    }
+
+    #[test]
+    fn of_a_unix_socket_nothing_is_made_up() {
+        let (mut near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+        near.write_all(b"twelve bytes").unwrap();
+        assert_eq!(unacknowledged(&near), 0);
+        assert_eq!(unread(&far), 12);
+        assert_eq!((round_trip(&near), last_sent(&near)), (None, None));
     }
 
     #[test]

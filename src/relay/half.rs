@@ -2,38 +2,42 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::net::TcpStream;
+use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use socket2::SockRef;
+use socket2::Socket;
 
-/// One side of a session.
+/// One side of a session. What is called here is the same for TCP and for unix sockets.
 #[derive(Debug)]
 pub(super) struct Half {
-    socket: TcpStream,
+    socket: Socket,
 }
 
 impl Half {
     /// Takes over a connected, non-blocking socket.
-    pub(super) fn new(socket: std::net::TcpStream) -> Half {
-        Half {
-            socket: TcpStream::from_std(socket),
-        }
+    pub(super) fn new(socket: impl Into<Socket>) -> Half {
+        let socket = socket.into();
+        Half { socket }
     }
 
     /// Has readiness of either direction reported under `token`, once per edge.
-    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+    pub(super) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
-        registry.register(&mut self.socket, token, interest)
+        registry.register(&mut SourceFd(&self.socket.as_raw_fd()), token, interest)
     }
 
     /// The address of the other end; none if it has gone.
     pub(super) fn peer(&self) -> Option<Arc<str>> {
         let addr = self.socket.peer_addr().ok()?;
-        Some(addr.to_string().into())
+        let shown = match (addr.as_socket(), addr.as_pathname()) {
+            (Some(addr), _) => addr.to_string(),
+            (None, Some(path)) => format!("unix:{}", path.display()),
+            (None, None) => return None,
+        };
+        Some(shown.into())
     }
 
     /// Reads what there is; zero is the end of the stream.
@@ -63,9 +67,9 @@ impl Half {
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 
-    /// Makes the close of this socket a reset.
+    /// Makes the close of this socket a reset. A unix socket knows none: its peer sees an end.
     pub(super) fn abort(&self) {
-        let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+        let _ = self.socket.set_linger(Some(Duration::ZERO));
     }
 }
 

@@ -49,8 +49,8 @@ pub use upkeep::Stalled;
 pub struct Tunnel {
     /// The client's socket, non-blocking.
     pub client: TcpStream,
-    /// The agent's socket, non-blocking.
-    pub upstream: TcpStream,
+    /// The agent's socket, non-blocking: TCP or unix.
+    pub upstream: socket2::Socket,
     /// Read from the client already, not yet sent to the agent.
     pub to_upstream: Bytes,
     /// Read from the agent already, not yet sent to the client.

@@ -116,7 +116,7 @@ impl Relayed {
     }
 
     /// Has both sockets watched under the two tokens of a slot.
-    pub(super) fn register(&mut self, registry: &Registry, slot: usize) -> io::Result<()> {
+    pub(super) fn register(&self, registry: &Registry, slot: usize) -> io::Result<()> {
         self.halves[0].register(registry, Token(slot * 2))?;
         self.halves[1].register(registry, Token(slot * 2 + 1))
     }

@@ -18,11 +18,16 @@ const LONGEST_PATH: usize = 107;
 
 /// Where to bind what may be a unix socket, from the text of a flag.
 pub(in crate::config) fn parse_bind(text: &str) -> Result<Bind, Wrong> {
-    let Some(path) = text.strip_prefix(UNIX) else {
-        return parse_socket_address(text).map(Bind::Tcp);
-    };
+    match text.strip_prefix(UNIX) {
+        Some(path) => unix_path(text, path, "admin").map(|()| Bind::Unix(path.into())),
+        None => parse_socket_address(text).map(Bind::Tcp),
+    }
+}
+
+/// Whether this can be the path of a unix socket.
+fn unix_path(text: &str, path: &str, example: &str) -> Result<(), Wrong> {
     let wrong = |why: &str| {
-        let help = "write an absolute path, such as \"unix:/run/lameduck/admin.sock\"";
+        let help = format!("write an absolute path, such as \"unix:/run/lameduck/{example}.sock\"");
         Err(Wrong::new(format!("`{text}` {why}"), help))
     };
     if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
@@ -33,7 +38,7 @@ pub(in crate::config) fn parse_bind(text: &str) -> Result<Bind, Wrong> {
             "is longer than the {LONGEST_PATH} bytes of a unix socket's path"
         ));
     }
-    Ok(Bind::Unix(path.into()))
+    Ok(())
 }
 
 /// An address to bind, from the text of a flag.
@@ -68,6 +73,14 @@ pub(in crate::config) fn parse_socket_address(text: &str) -> Result<SocketAddr, 
 
 /// Where an agent listens, from the text of a flag.
 pub(in crate::config) fn parse_endpoint(text: &str) -> Result<Endpoint, Wrong> {
+    match text.strip_prefix(UNIX) {
+        Some(path) => unix_path(text, path, "agent").map(|()| Endpoint(text.into())),
+        None => parse_authority(text),
+    }
+}
+
+/// A host and a port.
+pub(in crate::config) fn parse_authority(text: &str) -> Result<Endpoint, Wrong> {
     endpoint_of("an agent", text)
 }
 
@@ -75,7 +88,7 @@ fn endpoint_of(whom: &str, text: &str) -> Result<Endpoint, Wrong> {
     const EXAMPLE: &str = "write host:port, such as \"127.0.0.1:9000\"";
     let wrong = |help: String| Wrong::new(format!("`{text}` is not the address of {whom}"), help);
     if text.starts_with(UNIX) {
-        let what = format!("only admin.bind may be a unix socket: `{text}`");
+        let what = format!("{whom} is not reached through a unix socket here: `{text}`");
         return Err(Wrong::new(what, EXAMPLE));
     }
     if let Some((_, rest)) = text.split_once("://") {
@@ -141,7 +154,8 @@ pub(in crate::config) fn bind(value: &DeValue<'_>) -> Result<Bind, Wrong> {
 
 /// Where an agent listens.
 pub(in crate::config) fn endpoint(value: &DeValue<'_>) -> Result<Endpoint, Wrong> {
-    parse_endpoint(string(value, "host:port", "such as \"127.0.0.1:9000\"")?)
+    let example = "such as \"127.0.0.1:9000\", or \"unix:/run/agent.sock\"";
+    parse_endpoint(string(value, "host:port or unix:/path", example)?)
 }
 
 /// Where a peer listens, if there is one.
@@ -281,6 +295,7 @@ mod tests {
             "agent:1",
             "my_agent.svc.local:65535",
             "[::1]:9000",
+            "unix:/run/agent.sock",
         ] {
             assert_eq!(parse_endpoint(text).expect(text).to_string(), text);
         }
@@ -302,12 +317,10 @@ mod tests {
             let value = format!("{text:?}");
             refused(&value, endpoint, "is not the address of an agent", help);
         }
-        refused(
-            "\"unix:/run/x\"",
-            endpoint,
-            "only admin.bind may be a unix socket",
-            "host:port",
-        );
+        let path = "is not the path of a unix socket";
+        refused("\"unix:run/x\"", endpoint, path, "unix:/run/lameduck/agent");
+        let none = "a peer is not reached through a unix socket";
+        refused("\"unix:/run/x\"", peer, none, "host:port");
     }
 
     #[test]

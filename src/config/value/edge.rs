@@ -10,7 +10,7 @@ use toml::de::DeValue;
 use super::choice::{Choice, word};
 use super::number::integer;
 use super::{Show, Wrong, connections, kind, positive_duration, string};
-use crate::config::edge::{Expected, Network};
+use crate::config::edge::{Expected, Network, ProxyOut};
 
 /// More in a second than a process takes on.
 const RATES: std::ops::RangeInclusive<NonZeroU32> =
@@ -24,6 +24,19 @@ const NETWORK: &str = "\"10.0.0.0/8\"";
 impl Choice for Expected {
     const WORDS: &'static [(&'static str, Self)] =
         &[("off", Expected::Off), ("required", Expected::Required)];
+}
+
+impl Choice for ProxyOut {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("off", ProxyOut::Off),
+        ("v1", ProxyOut::V1),
+        ("v2", ProxyOut::V2),
+    ];
+}
+
+/// What connections to an agent begin with.
+pub(in crate::config) fn proxy_out(value: &DeValue<'_>) -> Result<ProxyOut, Wrong> {
+    word(value)
 }
 
 /// Whether a PROXY protocol header is expected.

@@ -3,7 +3,7 @@
 use http::Uri;
 use toml::de::DeValue;
 
-use super::address::parse_endpoint;
+use super::address::parse_authority;
 use super::{Show, Wrong, string};
 use crate::config::keys::Default;
 use crate::config::types::HookUrl;
@@ -29,7 +29,7 @@ fn parse(text: &str) -> Result<HookUrl, Wrong> {
         return Err(wrong(format!("write the path too: \"http://{rest}/\"")));
     };
     let (authority, path) = rest.split_at(slash);
-    let authority = parse_endpoint(authority).map_err(|_| {
+    let authority = parse_authority(authority).map_err(|_| {
         wrong(format!(
             "write the host and the port too, such as {EXAMPLE}"
         ))

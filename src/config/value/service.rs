@@ -2,7 +2,7 @@
 
 use toml::de::DeValue;
 
-use super::address::parse_endpoint;
+use super::address::parse_authority;
 use super::{Show, Wrong, kind, string};
 use crate::config::keys::Default;
 use crate::config::types::OnFreeze;
@@ -15,7 +15,7 @@ pub(in crate::config) fn metadata_url(value: &DeValue<'_>) -> Result<String, Wro
     let authority = url.strip_prefix("http://").unwrap_or_default();
     // A port may be left out here.
     let is_authority =
-        parse_endpoint(authority).is_ok() || parse_endpoint(&format!("{authority}:80")).is_ok();
+        parse_authority(authority).is_ok() || parse_authority(&format!("{authority}:80")).is_ok();
     if authority.is_empty() || !is_authority {
         return Err(Wrong::new(
             format!("`{text}` is not the URL of a metadata service"),

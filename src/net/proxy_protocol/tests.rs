@@ -221,6 +221,38 @@ async fn what_is_too_long_is_not_read_to_its_end() {
     ));
 }
 
+fn whose(client: &str, to: &str, vpc_endpoint: Option<&[u8]>) -> Proxied {
+    Proxied {
+        client: addr(client),
+        destination: addr(to),
+        vpc_endpoint: vpc_endpoint.map(Into::into),
+    }
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    for (client, to) in [
+        ("192.0.2.1:12345", "198.51.100.2:443"),
+        ("[2001:db8::1]:1", "[::1]:65535"),
+        ("192.0.2.1:12345", "[2001:db8::2]:443"),
+    ] {
+        let plain = whose(client, to, None);
+        let line = write::line(Some(&plain));
+        assert!(line.len() <= V1_LONGEST, "{line}");
+        let read = Header::Proxied(plain.clone());
+        assert_eq!(v1::parse(line.as_bytes()), Ok(read), "{line}");
+        for vpc_endpoint in [None, Some(&b"\x01vpce-0123"[..])] {
+            let whose = whose(client, to, vpc_endpoint);
+            let mut header = write::binary(Some(&whose));
+            assert_eq!(v2::parse(&header), Ok(Header::Proxied(whose)));
+            header[17] ^= 1;
+            assert_eq!(v2::parse(&header), Err(Malformed::Checksum));
+        }
+    }
+    assert_eq!(v1::parse(write::line(None).as_bytes()), Ok(Header::Local));
+    assert_eq!(v2::parse(&write::binary(None)), Ok(Header::Local));
+}
+
 proptest! {
     #[test]
     fn random_bytes_never_panic_and_are_never_a_client(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {

@@ -10,18 +10,18 @@ pub(super) const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// The signature, the command, the family and the length of the rest.
 pub(super) const FIXED: usize = 16;
 
-const VERSION: u8 = 0x20;
-const LOCAL: u8 = 0x0;
-const PROXY: u8 = 0x1;
-const UNSPECIFIED: u8 = 0x0;
-const INET: u8 = 0x1;
-const INET6: u8 = 0x2;
+pub(super) const VERSION: u8 = 0x20;
+pub(super) const LOCAL: u8 = 0x0;
+pub(super) const PROXY: u8 = 0x1;
+pub(super) const UNSPECIFIED: u8 = 0x0;
+pub(super) const INET: u8 = 0x1;
+pub(super) const INET6: u8 = 0x2;
 const UNIX: u8 = 0x3;
 const UNIX_ADDRESSES: usize = 216;
 
 /// The types of TLVs (section 2.2.1 to 2.2.8, and AWS's).
-const CRC32C: u8 = 0x03;
-const AWS: u8 = 0xea;
+pub(super) const CRC32C: u8 = 0x03;
+pub(super) const AWS: u8 = 0xea;
 /// What stands before the value of a TLV.
 const TLV_HEAD: usize = 3;
 
