@@ -126,11 +126,11 @@ impl Endpoints {
     /// without a word fills the logs of some agents.
     pub async fn probe_unhealthy(&self) {
         for state in &self.endpoints {
-            if !state.is_well() {
-                if let Ok(mut socket) = self.reach(state).await {
-                    // The connection is nobody's. An agent that has gone is no matter here.
-                    let _ = introduce(&mut socket, self.proxy_protocol, None).await;
-                }
+            if !state.is_well()
+                && let Ok(mut socket) = self.reach(state).await
+            {
+                // The connection is nobody's. An agent that has gone is no matter here.
+                let _ = introduce(&mut socket, self.proxy_protocol, None).await;
             }
         }
     }

@@ -21,10 +21,12 @@
 #[path = "../it/harness/mod.rs"]
 mod harness;
 
+mod peer;
 mod scene;
 
 mod access_log;
 mod limits;
 mod messages;
 mod proxy_in;
+mod proxy_out;
 mod slow;

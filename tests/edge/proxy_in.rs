@@ -1,13 +1,9 @@
 //! The PROXY protocol before HTTP and before raw bytes, by HAProxy and by hand.
 
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
-
-use tempfile::TempDir;
-
 use crate::harness::agent::Agent;
 use crate::harness::wire::{End, Wire, request};
 use crate::harness::{Proxy, within};
+use crate::peer::haproxy;
 use crate::scene::{all_refused, echo, mirror, proxy, refused};
 
 const REQUIRED: &str = "proxy_protocol = \"required\"\nproxy_trusted = [\"127.0.0.0/8\"]";
@@ -145,64 +141,6 @@ async fn who_is_not_trusted_is_not_listened_to() {
     assert_eq!(all_refused(&scrape), 2.0);
 }
 
-/// HAProxy before a proxy; killed when it is dropped.
-struct Haproxy {
-    child: Child,
-    addr: SocketAddr,
-    _files: TempDir,
-}
-
-impl Drop for Haproxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn haproxy(server: &str) -> Option<Haproxy> {
-    if Command::new("haproxy").arg("-v").output().is_err() {
-        println!("skipped: there is no haproxy");
-        return None;
-    }
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = socket.local_addr().unwrap();
-    drop(socket);
-    let files = TempDir::new().unwrap();
-    let path = files.path().join("haproxy.cfg");
-    let text = format!(
-        "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1m\n  timeout server 1m\n\
-         listen all\n  bind {addr}\n  server door {server}\n"
-    );
-    std::fs::write(&path, text).unwrap();
-    let mut command = Command::new("haproxy");
-    command.arg("-db").arg("-f").arg(&path);
-    let child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _files = files;
-    Some(Haproxy {
-        child,
-        addr,
-        _files,
-    })
-}
-
-/// A connection to it, once it listens.
-async fn through(haproxy: &Haproxy) -> Wire {
-    let connect = async {
-        let mut pace = tokio::time::interval(std::time::Duration::from_millis(20));
-        loop {
-            pace.tick().await;
-            if let Ok(wire) = Wire::connect(haproxy.addr).await {
-                return wire;
-            }
-        }
-    };
-    within(10, "haproxy to listen", connect).await
-}
-
 #[tokio::test]
 async fn haproxy_says_whose_a_connection_is() {
     let agent: Agent = mirror();
@@ -216,10 +154,10 @@ async fn haproxy_says_whose_a_connection_is() {
         "send-proxy-v2 check inter 100ms",
         "send-proxy check inter 100ms",
     ] {
-        let Some(haproxy) = haproxy(&format!("{door} {send}")) else {
+        let Some(haproxy) = haproxy(&format!("{door} {send}"), "", "") else {
             return;
         };
-        let mut wire = through(&haproxy).await;
+        let mut wire = haproxy.connect().await;
         let response = wire.request("GET", "/", &[], b"").await.unwrap();
         assert_eq!(response.status, 200, "{send}");
         let shown = response.text();
