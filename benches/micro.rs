@@ -95,6 +95,7 @@ fn scrape(bencher: Bencher<'_, '_>, listeners: u16) {
         holds: Holds::new(),
         drains: Arc::new(Mutex::new(BTreeMap::new())),
         board: lameduck::admin::Board::default(),
+        access_log_dropped: None,
     };
     bencher.bench_local(|| exposition.render());
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -81,6 +81,8 @@ pub struct Exposition {
     pub board: Board,
     /// The agents and the peers.
     pub upstreams: Upstreams,
+    /// Lines that the access log has lost; none without an access log.
+    pub access_log_dropped: Option<Arc<AtomicU64>>,
 }
 
 impl Exposition {
@@ -109,6 +111,14 @@ impl Exposition {
         self.endpoints(&mut out);
         self.platforms(&mut out);
         self.certificates(&mut out);
+        if let Some(dropped) = &self.access_log_dropped {
+            out.family(names::ACCESS_LOG_DROPPED);
+            out.sample(
+                names::ACCESS_LOG_DROPPED,
+                &[],
+                &dropped.load(Ordering::Relaxed),
+            );
+        }
         out.family(names::BUILD_INFO);
         out.sample(
             names::BUILD_INFO,

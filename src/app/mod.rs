@@ -4,8 +4,11 @@
 //! Nothing is decided here that a room below could decide.
 
 mod acceptor;
+mod access_line;
+mod access_log;
 mod births;
 mod client;
+mod door;
 mod doors;
 mod error;
 mod health;
@@ -20,6 +23,7 @@ mod sockets;
 #[cfg(feature = "systemd")]
 mod systemd;
 mod tls;
+mod upkeep;
 mod watching;
 mod wiring;
 mod worker;

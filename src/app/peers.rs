@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::{Balance, Listener, Upstream, UpstreamName};
+use crate::config::{Balance, Listener, ProxyOut, Upstream, UpstreamEdge, UpstreamName};
 use crate::net::{Endpoints, Socket};
 
 /// What logs and metrics call a peer: the key that names it.
@@ -19,6 +19,14 @@ pub(super) fn endpoints(index: u16, listener: &Listener, agent: &Upstream) -> Op
         eject: None,
         // What holds of the agent's certificate says nothing of the peer's.
         tls: None,
+        edge: UpstreamEdge {
+            // A peer is as this listener is: it wants to be told, too.
+            proxy_protocol: match &listener.edge.proxy_protocol {
+                Some(_) => ProxyOut::V2,
+                None => ProxyOut::Off,
+            },
+            ..agent.edge
+        },
         ..agent.clone()
     };
     Some(Endpoints::new(index, &peer))

@@ -7,9 +7,10 @@ use std::time::Duration;
 use crate::config::{Config, Drain, LateArrivals, Listener, ListenerName, Upstream};
 use crate::net::tls::{TlsListener, TlsListeners};
 use crate::net::{Endpoints, Upstreams};
-use crate::session::{ListenerIndex, Roster};
+use crate::session::{Limiter, ListenerIndex, Roster};
 
 use super::error::Error;
+use super::upkeep::Upkeep;
 use super::{peers, tls};
 
 /// What is served.
@@ -21,6 +22,10 @@ pub(super) struct Plan {
     agents: Vec<Arc<Endpoints>>,
     /// The most client connections at once.
     pub(super) most: usize,
+    /// Whether sessions have to be looked at now and then.
+    pub(super) wants_upkeep: bool,
+    /// There where something has to be counted over all workers.
+    limiter: Option<Arc<Limiter>>,
     /// The index of the next upstream that is new.
     next: u16,
 }
@@ -32,6 +37,10 @@ pub(super) struct Served {
     /// What late arrivals meet.
     pub(super) late: LateArrivals,
     pub(super) sse_retry: Duration,
+    /// How long a close handshake may take.
+    pub(super) close_timeout: Duration,
+    /// There where something has to be counted over all workers.
+    pub(super) limiter: Option<Arc<Limiter>>,
     pub(super) agent: Arc<Endpoints>,
     /// There where TLS is spoken.
     pub(super) tls: Option<Arc<TlsListener>>,
@@ -40,10 +49,16 @@ pub(super) struct Served {
 }
 
 impl Served {
-    fn is_as(&self, settings: &Listener, upstream: &Upstream, drain: &Drain) -> bool {
+    /// Whether a listener with these settings is served as this one is.
+    pub(super) fn is_as(&self, settings: &Listener, upstream: &Upstream, drain: &Drain) -> bool {
+        let own = (self.late, self.sse_retry, self.close_timeout);
         self.settings == *settings
             && self.upstream == *upstream
-            && (self.late, self.sse_retry) == (drain.late_arrivals, drain.sse_retry)
+            && own == (drain.late_arrivals, drain.sse_retry, drain.close_timeout)
+    }
+
+    fn is_counted_by(&self, limiter: Option<&Arc<Limiter>>) -> bool {
+        self.limiter.as_ref().map(Arc::as_ptr) == limiter.map(Arc::as_ptr)
     }
 }
 
@@ -58,6 +73,8 @@ impl Plan {
             places: Vec::new(),
             agents: Vec::new(),
             most,
+            wants_upkeep: false,
+            limiter: Limiter::new(&config, roster),
             next: 0,
         };
         nothing.next(config, roster, most)
@@ -95,6 +112,7 @@ impl Plan {
                 }
             });
         }
+        let limiter = self.limiter_for(&config, roster);
         let mut places = Vec::new();
         for settings in &config.listeners {
             let place = roster.find(&settings.name.0);
@@ -108,7 +126,10 @@ impl Plan {
                 places.resize_with(at + 1, || None);
             }
             places[at] = Some(match self.at(place) {
-                Some(before) if before.is_as(settings, upstream, &config.drain) => {
+                Some(before)
+                    if before.is_as(settings, upstream, &config.drain)
+                        && before.is_counted_by(limiter.as_ref()) =>
+                {
                     Arc::clone(before)
                 }
                 _ => Arc::new(Served {
@@ -116,6 +137,8 @@ impl Plan {
                     upstream: upstream.clone(),
                     late: config.drain.late_arrivals,
                     sse_retry: config.drain.sse_retry,
+                    close_timeout: config.drain.close_timeout,
+                    limiter: limiter.clone(),
                     agent: Arc::clone(agent),
                     tls: self.tls_for(place, settings)?,
                     peer: peers::endpoints(take(), settings, upstream).map(Arc::new),
@@ -123,12 +146,30 @@ impl Plan {
             });
         }
         Ok(Plan {
+            wants_upkeep: Upkeep::is_wanted(&config),
+            limiter,
             config,
             places,
             agents,
             most,
             next,
         })
+    }
+
+    /// What counts sessions: what it was before, with its counts, if the limits are the same.
+    fn limiter_for(&self, config: &Config, roster: &Roster) -> Option<Arc<Limiter>> {
+        let limits = |config: &Config| -> Vec<_> {
+            let listeners = config.listeners.iter();
+            let limits = listeners.map(|listener| {
+                let place = roster.find(&listener.name.0);
+                (place, listener.edge.limits.clone())
+            });
+            limits.collect()
+        };
+        if self.config.limits == config.limits && limits(&self.config) == limits(config) {
+            return self.limiter.clone();
+        }
+        Limiter::new(config, roster)
     }
 
     /// The TLS of a listener: what it was before, if its table is the same.

@@ -23,8 +23,11 @@ use crate::lifecycle::{Desks, Platforms, Signals, hooks};
 use crate::net::tls::TlsListeners;
 use crate::net::{Descriptors, Inherited, TcpBound, Upstreams};
 use crate::session::metrics::Durations;
-use crate::session::{Holds, Ledger, Ledgers, ListenerIndex, PhaseView, Roster, Whom, Workers};
+use crate::session::{
+    Complaints, Holds, Ledger, Ledgers, ListenerIndex, PhaseView, Records, Roster, Whom, Workers,
+};
 
+use super::access_log::AccessLog;
 use super::births::{Births, SharedSeed, births};
 use super::error::Error;
 use super::plan::Plan;
@@ -199,7 +202,13 @@ impl App {
         let holds = Holds::new();
         let windows = Windows::new(config.drain.window);
         let board = Board::default();
-        let ledgers = ledgers(&config, &roster);
+        let (access_log, records) = AccessLog::open(&config, &roster)
+            .map_err(|source| Error::Start {
+                what: "the access log",
+                source,
+            })?
+            .unzip();
+        let ledgers = ledgers(&config, &roster, records.as_ref());
         let (upstreams, tls) = (Upstreams::default(), TlsListeners::default());
         plan.publish(&upstreams, &tls);
         let (plan, planned) = watch::channel(Arc::new(plan));
@@ -222,6 +231,9 @@ impl App {
             drains: Arc::new(Mutex::new(BTreeMap::new())),
             board: board.clone(),
             upstreams: upstreams.clone(),
+            access_log_dropped: records
+                .as_ref()
+                .map(|records| Arc::clone(records.dropped())),
         };
         for (listener, socket) in config.listeners.iter().zip(&listeners) {
             say_listening(&listener.name, listener.protocol, &socket.socket);
@@ -267,6 +279,14 @@ impl App {
             plan: planned.clone(),
             hooks,
             stop: stop.clone(),
+        };
+        let written = CancellationToken::new();
+        let access_log = match access_log {
+            Some(log) => {
+                let written = written.clone();
+                Some(start("access-log", move || log.run(written))?)
+            }
+            None => None,
         };
         let mut threads = vec![start("health", move || health::run(health))?];
         #[cfg(feature = "systemd")]
@@ -388,6 +408,9 @@ impl App {
         runtime.block_on(workers.cut(&Whom::All));
         stop.cancel();
         join(threads);
+        // The workers have ended what was open.
+        written.cancel();
+        join(access_log);
         let exit_code = if ended.cut {
             config.drain.exit_code_when_cut
         } else {
@@ -427,9 +450,14 @@ fn say_listening(name: &ListenerName, protocol: crate::config::Protocol, socket:
     }
 }
 
-fn ledgers(config: &Config, roster: &Roster) -> Ledgers {
+fn ledgers(config: &Config, roster: &Roster, records: Option<&Records>) -> Ledgers {
     let durations = Durations::register();
-    let ledger = |_| Arc::new(Ledger::new(roster.capacity(), durations.clone()));
+    let complaints = Arc::new(Complaints::new(roster.clone()));
+    let ledger = |_| {
+        let ledger = Ledger::new(roster.capacity(), durations.clone());
+        let ledger = ledger.with_complaints(Arc::clone(&complaints));
+        Arc::new(ledger.with_records(records.cloned()))
+    };
     Ledgers::new((0..config.workers.get()).map(ledger).collect())
 }
 

@@ -261,8 +261,10 @@ fn changes(
     warnings: &[Finding],
 ) -> Reloaded {
     let changed = after.served().filter(|(listener, served)| {
-        let same = |before: &Arc<_>| Arc::ptr_eq(before, served);
-        before.at(*listener).is_some_and(|before| !same(before))
+        let drain = &after.config.drain;
+        before
+            .at(*listener)
+            .is_some_and(|before| !before.is_as(&served.settings, &served.upstream, drain))
     });
     let upstreams = after.config.upstreams.iter();
     let upstreams = upstreams.filter(|upstream| !before.config.upstreams.contains(upstream));

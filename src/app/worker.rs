@@ -12,21 +12,24 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::{Goodbye, Protocol};
+use crate::config::{Goodbye, Protocol, ProxyOut};
 use crate::http::{Accepted, Agent, Arrival, Connections, Site};
+use crate::net::proxy_protocol::Proxied;
 use crate::net::tls::Handshakes;
 use crate::net::{Endpoints, Tasks};
 use crate::relay::{Pump, Speech, Tunnel};
 use crate::session::{
     Connected, Home, Ledger, ListenerIndex, Order, Page, Phase, PhaseView, Refusal, SessionId,
-    Terms,
+    Terms, Ticket,
 };
 
 use super::acceptor::Acceptor;
 use super::client::Client;
+use super::door::Door;
 use super::doors::Opening;
 use super::peers;
 use super::plan::{Plan, Served};
+use super::upkeep::Upkeep;
 use super::wiring::{Birth, Handed, Shared};
 
 /// How often connections are looked at whose time may be over.
@@ -50,9 +53,10 @@ struct Worker {
     pump: Pump,
     connections: Connections,
     tasks: Tasks,
+    upkeep: Upkeep,
     plan: watch::Receiver<Arc<Plan>>,
     /// By listener's place in the roster.
-    places: Vec<Option<Place>>,
+    places: Vec<Option<Rc<Place>>>,
     /// Those of places that a reload has changed, as long as sessions use them.
     former: Vec<Weak<Agent>>,
 }
@@ -60,6 +64,9 @@ struct Worker {
 /// A listener as this worker serves it.
 struct Place {
     served: Arc<Served>,
+    door: Door,
+    pump: Pump,
+    tasks: Tasks,
     phase: Rc<Cell<Phase>>,
     agent: Rc<Agent>,
     peer: Option<Rc<Agent>>,
@@ -88,6 +95,7 @@ async fn work(birth: Birth) -> io::Result<()> {
         plan: shared.plan.clone(),
         places: Vec::new(),
         former: Vec::new(),
+        upkeep: Upkeep::default(),
         shared,
     };
     worker.catch_up();
@@ -129,13 +137,13 @@ impl Worker {
             if self.places.len() <= at {
                 self.places.resize_with(at + 1, || None);
             }
-            let same = |place: &Place| Arc::ptr_eq(&place.served, served);
+            let same = |place: &Rc<Place>| Arc::ptr_eq(&place.served, served);
             if self.places[at].as_ref().is_some_and(same) {
                 continue;
             }
             let place = self.place(listener, served);
-            if let Some(before) = self.places[at].replace(place) {
-                let agents = [Some(before.agent), before.peer];
+            if let Some(before) = self.places[at].replace(Rc::new(place)) {
+                let agents = [Some(Rc::clone(&before.agent)), before.peer.clone()];
                 self.former
                     .extend(agents.iter().flatten().map(Rc::downgrade));
             }
@@ -147,9 +155,10 @@ impl Worker {
         let Served {
             settings, upstream, ..
         } = &**served;
+        let tells = self.ledger.has_records();
         let agent = |endpoints: &Arc<Endpoints>| {
             let (endpoints, tasks) = (Arc::clone(endpoints), self.tasks.clone());
-            Rc::new(Agent::new(upstream, endpoints, tasks))
+            Rc::new(Agent::new(upstream, endpoints, tasks).telling(tells))
         };
         let (agent, peer) = (agent(&served.agent), served.peer.as_ref().map(agent));
         let goodbye = Rc::new(settings.goodbye.clone());
@@ -173,10 +182,22 @@ impl Worker {
                 health: Some(Arc::new(move || health(listener))),
                 tls: tls.clone(),
                 tasks: self.tasks.clone(),
+                close_timeout: served.close_timeout,
+                limits: Rc::new(settings.edge.limits.clone()),
+                limiter: served.limiter.clone(),
             })
         });
+        let door = Door {
+            listener,
+            edge: settings.edge.clone(),
+            ledger: Arc::clone(&self.ledger),
+            limiter: served.limiter.clone(),
+        };
         Place {
             served: Arc::clone(served),
+            door,
+            pump: self.pump.clone(),
+            tasks: self.tasks.clone(),
             phase,
             agent,
             peer,
@@ -231,31 +252,17 @@ impl Worker {
         let Some(Some(place)) = self.places.get(usize::from(listener.0)) else {
             return;
         };
-        match &place.site {
-            Some(site) => {
-                let accepted = Accepted {
-                    socket,
-                    client,
-                    connected,
-                    arrival,
-                };
-                self.tasks.spawn(Rc::clone(site).serve(accepted));
-            }
-            None if arrival == Arrival::Overload => {
-                self.ledger.refused(listener, Refusal::Overload);
-                self.tasks.spawn(Client::Plain(socket).turn_away(connected));
-            }
-            None => {
-                let late = arrival == Arrival::Late;
-                let way = Way {
-                    pump: self.pump.clone(),
-                    goodbye: Rc::clone(&place.goodbye),
-                    agent: Rc::clone(&place.agent),
-                    peer: place.peer.clone().filter(|_| late),
-                    tls: place.tls.clone(),
-                };
-                self.tasks.spawn(way.relay(socket, client, connected));
-            }
+        let arrived = Arrived {
+            socket,
+            from: client,
+            proxied: None,
+            connected,
+            arrival,
+        };
+        match place.door.knock(&arrived.socket, client) {
+            Err(()) => {}
+            Ok(None) => place.serve(arrived),
+            Ok(Some(_)) => self.tasks.spawn(Rc::clone(place).ask(arrived)),
         }
     }
 
@@ -273,6 +280,8 @@ impl Worker {
             let http = &place.served.settings.http;
             Some((http.header_timeout, http.idle_timeout))
         });
+        let (plan, pump) = (Arc::clone(&self.plan.borrow()), &self.pump);
+        self.upkeep.look(&plan, pump, &self.connections);
         for place in self.places.iter().flatten() {
             for agent in [&place.agent].into_iter().chain(&place.peer) {
                 agent.sweep();
@@ -321,8 +330,118 @@ impl Worker {
     }
 }
 
+/// A connection on its way through the door.
+struct Arrived {
+    socket: std::net::TcpStream,
+    /// The other end of the socket, which may be a balancer's.
+    from: SocketAddr,
+    /// Whose it is, as a balancer said.
+    proxied: Option<Box<Proxied>>,
+    connected: Connected,
+    arrival: Arrival,
+}
+
+impl Arrived {
+    fn client(&self) -> SocketAddr {
+        self.proxied.as_ref().map_or(self.from, |it| it.client)
+    }
+}
+
+impl Place {
+    /// Asks the balancer whose connection it is, and serves it.
+    async fn ask(self: Rc<Self>, mut arrived: Arrived) {
+        let Some(proxy) = &self.door.edge.proxy_protocol else {
+            return;
+        };
+        let asked = self.door.ask(proxy, arrived.socket, arrived.from).await;
+        let Some((socket, proxied)) = asked else {
+            return;
+        };
+        arrived.socket = socket;
+        arrived.proxied = proxied;
+        // The answer may have taken its time.
+        if arrived.arrival == Arrival::Welcome && self.phase.get().refuses() {
+            arrived.arrival = Arrival::Late;
+        }
+        self.serve(arrived);
+    }
+
+    /// What an agent is told of the client, where one is told anything.
+    fn introduction(&self, arrived: &Arrived) -> Option<Box<Proxied>> {
+        let agents = [&self.agent].into_iter().chain(&self.peer);
+        let is_told = |agent: &Rc<Agent>| agent.proxy_protocol() != ProxyOut::Off;
+        if !agents.into_iter().any(is_told) {
+            return None;
+        }
+        let own = || {
+            let destination = arrived.socket.local_addr().ok()?;
+            let ip = destination.ip().to_canonical();
+            Some(Box::new(Proxied {
+                client: arrived.from,
+                destination: SocketAddr::new(ip, destination.port()),
+                vpc_endpoint: None,
+            }))
+        };
+        arrived.proxied.clone().or_else(own)
+    }
+
+    /// Serves a connection, or turns it away.
+    fn serve(&self, mut arrived: Arrived) {
+        let client = arrived.client();
+        let listener = self.door.listener;
+        let counted = self.door.connection(client);
+        if let (Err(refused), Arrival::Welcome) = (counted, arrived.arrival) {
+            arrived.arrival = Arrival::TooMany(refused);
+        }
+        let proxied = self.introduction(&arrived);
+        let Arrived {
+            socket,
+            from,
+            connected,
+            arrival,
+            ..
+        } = arrived;
+        if let Some(site) = &self.site {
+            let accepted = Accepted {
+                socket,
+                client,
+                connected,
+                proxied,
+                arrival,
+            };
+            return self.tasks.spawn(Rc::clone(site).serve(accepted));
+        }
+        if arrival == Arrival::Overload {
+            self.door.ledger.refused(listener, Refusal::Overload);
+        }
+        if let Arrival::Overload | Arrival::TooMany(_) = arrival {
+            return self.tasks.spawn(Client::Plain(socket).turn_away(connected));
+        }
+        let Ok(ticket) = self.door.session(client) else {
+            return self.tasks.spawn(Client::Plain(socket).turn_away(connected));
+        };
+        let late = arrival == Arrival::Late;
+        let way = Way {
+            pump: self.pump.clone(),
+            goodbye: Rc::clone(&self.goodbye),
+            agent: Rc::clone(&self.agent),
+            peer: self.peer.clone().filter(|_| late),
+            tls: self.tls.clone(),
+            from,
+            proxied,
+            ticket,
+        };
+        self.tasks.spawn(way.relay(socket, client, connected));
+    }
+}
+
 /// The way of a raw TCP connection.
 struct Way {
+    /// The other end of the client's socket.
+    from: SocketAddr,
+    /// What the agent is told of the client, if it is.
+    proxied: Option<Box<Proxied>>,
+    ticket: Option<Box<Ticket>>,
     pump: Pump,
     goodbye: Rc<Goodbye>,
     agent: Rc<Agent>,
@@ -353,9 +472,9 @@ impl Way {
             None => (&self.agent, Refusal::Upstream),
         };
         let key = agent.dialer().address_key(client_addr.ip());
-        let upstream = match agent.dialer().dial(key).await {
+        let upstream = match agent.dialer().dial(key, self.proxied.as_deref()).await {
             Ok((upstream, _))
-                if self.peer.is_some() && peers::passes_back(&upstream, client_addr) =>
+                if self.peer.is_some() && peers::passes_back(&upstream, self.from) =>
             {
                 None
             }
@@ -388,6 +507,8 @@ impl Way {
             counted: None,
             client_addr,
             client_key: None,
+            ticket: self.ticket,
+            max_message: None,
         };
         if let Err(e) = self.pump.open(tunnel) {
             tracing::warn!(error = %e, "a connection could not be watched");

@@ -13,8 +13,7 @@ use super::schema::{Raw, RawDrain, RawHooks, RawHttp, RawListener, RawUpstream};
 use super::section::{Found, Reader};
 use super::token::Token;
 use super::types::{
-    Admin, Config, Drain, Endpoint, Goodbye, Health, Hooks, Http, LateArrivals, Limits, Listener,
-    Log,
+    Admin, Config, Drain, Endpoint, Goodbye, Health, Hooks, Http, LateArrivals, Listener, Log,
 };
 use super::upstream::{Balance, Upstream};
 use super::value::Wrong;
@@ -125,9 +124,8 @@ impl Raw {
                 .filter_map(RawUpstream::into_upstream)
                 .collect(),
             drain: self.drain.into_drain(),
-            limits: Limits {
-                max_connections: self.max_connections.value,
-            },
+            limits: self.limits.into_limits(),
+            access_log: self.access_log.into_access_log(),
             health: Health {
                 bind: self.health.value,
             },
@@ -163,6 +161,7 @@ impl RawListener {
             },
             forward_to: forward_to.filter(|_| late == LateArrivals::Forward),
             tls: self.tls.into_tls(),
+            edge: self.edge.into_edge(),
         })
     }
 }
@@ -202,6 +201,7 @@ impl RawUpstream {
             check: None,
             eject: None,
             tls: self.tls.into_tls(),
+            edge: self.edge.into_edge(),
         };
         Some(self.balancing.into_upstream(upstream))
     }

@@ -8,6 +8,7 @@
 //! was found on the way, in [`Finding`]s with their places, is told at once.
 
 mod announcement;
+mod edge;
 mod finding;
 pub mod flag;
 mod keys;
@@ -28,6 +29,10 @@ mod value;
 mod tests;
 
 pub use announcement::Announcement;
+pub use edge::{
+    AccessLog, AccessLogTo, Keepalive, Lifetime, Limits, ListenerEdge, ListenerLimits,
+    MIN_SPEED_OVER, Network, ProxyIn, ProxyOut, TcpOptions, UpstreamEdge,
+};
 pub use finding::{Faults, Finding, Place, Severity};
 pub use keys::{Default, Key, known_keys};
 pub use load::{Loaded, load};

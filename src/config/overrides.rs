@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
+use super::edge::RawListenerEdge;
 use super::platform::PlatformName;
 use super::schema::{Raw, RawListener, RawUpstream};
 use super::section::{Found, Origin, Reader, Section};
@@ -129,6 +130,7 @@ fn replace_listeners(urls: &[ListenUrl], raw: &mut Raw, root: &Section<'_>, read
             close_patience: raw.drain.close_patience.inherited(),
             websocket_announce: raw.drain.websocket_announce.inherited(),
             websocket_announce_ahead: raw.drain.websocket_announce_ahead.inherited(),
+            edge: RawListenerEdge::read(&mut root.absent(FLAG), &raw.limits),
         });
     }
     raw.listeners = Found::by_flag(listeners, FLAG);

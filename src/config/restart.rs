@@ -11,6 +11,7 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<Finding> {
         ("health", old.health == new.health),
         ("admin", old.admin == new.admin),
         ("log", old.log == new.log),
+        ("access_log", old.access_log == new.access_log),
         ("platform", old.platforms == new.platforms),
         ("drain.hooks", old.drain.hooks == new.drain.hooks),
         (

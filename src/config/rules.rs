@@ -38,6 +38,7 @@ pub(super) fn check(raw: &Raw, reader: &Reader<'_>, has_file: bool) {
         idle_timeout(&listener.http, &format!("{}.http", listener.path), reader);
         let protocol = listener.protocol.as_ref().map(|protocol| protocol.value);
         listener.tls.check(protocol, reader);
+        listener.edge.check(&listener.path, reader);
         if listener
             .protocol
             .as_ref()

@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::announcement::Announcement;
+use super::edge::{RawAccessLog, RawLimits, RawListenerEdge, RawUpstreamEdge};
 use super::platform::RawPlatforms;
 use super::section::{Found, Origin, Section};
 use super::tls::{RawClientTls, RawServerTls};
@@ -28,7 +29,8 @@ pub(super) struct Raw {
     pub(super) upstreams: Found<Vec<RawUpstream>>,
     pub(super) http: RawHttp,
     pub(super) drain: RawDrain,
-    pub(super) max_connections: Found<Option<NonZeroUsize>>,
+    pub(super) limits: RawLimits,
+    pub(super) access_log: RawAccessLog,
     pub(super) health: Found<SocketAddr>,
     pub(super) admin: Found<Bind>,
     pub(super) token_file: Found<Option<PathBuf>>,
@@ -57,6 +59,7 @@ pub(super) struct RawListener {
     pub(super) close_patience: Found<Option<Duration>>,
     pub(super) websocket_announce: Found<Option<Announcement>>,
     pub(super) websocket_announce_ahead: Found<Duration>,
+    pub(super) edge: RawListenerEdge,
 }
 
 /// `[http]` and `[listener.http]`.
@@ -82,6 +85,7 @@ pub(super) struct RawUpstream {
     pub(super) idle_timeout: Found<Duration>,
     pub(super) balancing: RawBalancing,
     pub(super) tls: RawClientTls,
+    pub(super) edge: RawUpstreamEdge,
 }
 
 /// `[drain.hooks]`.
@@ -139,9 +143,10 @@ impl Raw {
         // Before the listeners, whose defaults these are.
         let http = RawHttp::read(&mut root.table("http"));
         let drain = RawDrain::read(&mut root.table("drain"));
+        let limits = RawLimits::read(&mut root.table("limits"));
         let listeners = root
             .tables("listener")
-            .map_each(|mut table| RawListener::read(&mut table, &http, &drain));
+            .map_each(|mut table| RawListener::read(&mut table, &http, &drain, &limits));
         let mut admin = root.table("admin");
         let mut log = root.table("log");
         let upstreams = root
@@ -153,15 +158,8 @@ impl Raw {
             upstreams,
             http,
             drain,
-            max_connections: root.table("limits").read_or(
-                "max_connections",
-                |number| value::connections(number).map(Some),
-                &Found {
-                    value: None,
-                    origin: Origin::Default,
-                },
-                "what the file descriptors allow",
-            ),
+            limits,
+            access_log: RawAccessLog::read(&mut root.table("access_log")),
             health: root.table("health").read(
                 "bind",
                 value::socket_address,
@@ -182,7 +180,7 @@ impl Raw {
 }
 
 impl RawListener {
-    fn read(table: &mut Section<'_>, http: &RawHttp, drain: &RawDrain) -> Self {
+    fn read(table: &mut Section<'_>, http: &RawHttp, drain: &RawDrain, limits: &RawLimits) -> Self {
         let mut own_http = table.table("http");
         Self {
             path: table.path().to_owned(),
@@ -235,6 +233,7 @@ impl RawListener {
                 &drain.websocket_announce_ahead,
                 "as in [drain]",
             ),
+            edge: RawListenerEdge::read(table, limits),
         }
     }
 }
@@ -334,6 +333,7 @@ impl RawUpstream {
             idle_timeout: table.read("idle_timeout", value::duration, secs(4)),
             balancing: RawBalancing::read(table),
             tls: RawClientTls::read(&mut table.table("tls")),
+            edge: RawUpstreamEdge::read(table),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::announcement::Announcement;
+use super::edge::{AccessLog, Limits, ListenerEdge};
 use super::platform::Platforms;
 use super::tls::ServerTls;
 use super::token::Token;
@@ -52,6 +53,8 @@ pub struct Config {
     pub health: Health,
     /// Where the control API answers.
     pub admin: Admin,
+    /// The lines about ended sessions, if they are wanted.
+    pub access_log: Option<AccessLog>,
     /// How the log is written.
     pub log: Log,
     /// Who starts drains, and is told when they are over.
@@ -106,6 +109,8 @@ pub struct Listener {
     pub forward_to: Option<Endpoint>,
     /// TLS to the clients.
     pub tls: Option<ServerTls>,
+    /// The PROXY protocol, the options of the sockets, the limits.
+    pub edge: ListenerEdge,
 }
 
 /// How a session is asked to go.
@@ -342,13 +347,6 @@ pub enum LateArrivals {
     Serve,
     /// A peer: the listener's `forward_to`.
     Forward,
-}
-
-/// Bounds on what the process takes on.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Limits {
-    /// The most client connections at once; without it, what the file descriptors allow.
-    pub max_connections: Option<NonZeroUsize>,
 }
 
 /// Where health and metrics answer.

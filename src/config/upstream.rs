@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::edge::UpstreamEdge;
 use super::section::{Found, Origin, Reader, Section};
 use super::tls::ClientTls;
 use super::types::{Endpoint, UpstreamName};
@@ -35,6 +36,8 @@ pub struct Upstream {
     pub eject: Option<Eject>,
     /// TLS to the agent.
     pub tls: Option<ClientTls>,
+    /// The PROXY protocol, the options of the sockets.
+    pub edge: UpstreamEdge,
 }
 
 /// Which endpoint a new session goes to.

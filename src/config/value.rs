@@ -3,6 +3,7 @@
 mod address;
 mod aws;
 mod choice;
+mod edge;
 mod hook;
 mod kubernetes;
 mod number;
@@ -32,6 +33,10 @@ pub(super) use aws::{
 pub(super) use choice::{
     close_order, exit_when_drained, forwarded, late_arrivals, log_format, parse_word, protocol,
     readiness,
+};
+pub(super) use edge::{
+    Bytes, Share, expected, networks, optional_duration, probes, proxy_out, share, some_bytes,
+    some_connections, some_rate, whole_seconds,
 };
 pub(super) use hook::hook_url;
 pub(super) use kubernetes::{api_url, directory, pod_name};

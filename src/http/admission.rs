@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use http::header::{ACCEPT, CONNECTION, HOST};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
@@ -19,7 +20,7 @@ use super::client_key;
 use super::conn::Conn;
 use super::fields;
 use super::gate;
-use super::problem::{come_back_later, last_problem, too_late};
+use super::problem::{come_back_later, last, last_problem, too_large, too_late, too_many};
 use super::server::{Arrival, Site};
 
 /// Makes [`Admission`].
@@ -73,6 +74,7 @@ where
                     client_key::note(&mut conn.key.borrow_mut(), request.headers().get(name));
                 }
                 conn.open(Kind::Http);
+                conn.note_request(&request);
                 if to == Some(Destination::Peer) {
                     request.extensions_mut().insert(Destination::Peer);
                 }
@@ -141,11 +143,47 @@ impl AdmissionLayer {
                 "this proxy holds as many connections as it can",
             ));
         }
+        if let Some(answer) = self.over_limits(request) {
+            return Some(answer);
+        }
         if to.is_none() {
             self.refuse(Refusal::Draining);
             return Some(too_late(is_event_source(request), self.site.sse_retry));
         }
         None
+    }
+
+    /// Our no to a request that takes more than its client may.
+    fn over_limits(&self, request: &Request<Incoming>) -> Option<Response<ResponseBody>> {
+        let Site {
+            limits, limiter, ..
+        } = &*self.site;
+        if let Arrival::TooMany(refused) = self.arrival {
+            return Some(last(too_many(refused)));
+        }
+        if let (Some(most), Some(length)) =
+            (limits.max_request_body, request.body().size_hint().exact())
+            && length > most
+        {
+            self.refuse(Refusal::RequestBody);
+            return Some(too_large());
+        }
+        let limiter = limiter.as_ref()?;
+        let (listener, client) = (self.site.listener, self.conn.client.ip());
+        let counted = limiter.request(listener, client).and_then(|()| {
+            self.conn.give_ticket_back();
+            limiter.session(listener, client)
+        });
+        match counted {
+            Ok(ticket) => {
+                self.conn.hold(ticket);
+                None
+            }
+            Err(refused) => {
+                self.refuse(refused.why);
+                Some(too_many(refused))
+            }
+        }
     }
 
     fn refuse(&self, why: Refusal) {
@@ -214,6 +252,7 @@ where
                 Err(never) => match never {},
             },
         };
+        this.conn.note_status(response.status());
         let going =
             this.site.phase.get().says_close() || this.conn.told().is_some() || *this.opened;
         if going && response.status() != StatusCode::SWITCHING_PROTOCOLS {

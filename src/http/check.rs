@@ -42,7 +42,7 @@ async fn answer(
     member: &Member,
 ) -> Result<Option<Socket>, String> {
     let mut socket = endpoints
-        .connect(member)
+        .connect(member, None)
         .await
         .map_err(|error| error.to_string())?;
     let host = match member.address() {

@@ -1,6 +1,9 @@
 //! A client's HTTP/1.1 connection as the registry sees it: at most one session at a time, and the
 //! ways to ask it to go.
 
+mod recorded;
+mod upkeep;
+
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -13,9 +16,10 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use crate::net::Tick;
+use crate::net::proxy_protocol::Proxied;
 use crate::session::{
-    Connected, Counted, CutSession, EndpointId, Facts, Gone, Holding, Home, Kind, ListenerIndex,
-    Outcome, Page, SessionId, Whom, WorkerIndex,
+    Connected, Counted, CutSession, Direction, EndpointId, Facts, Gone, Holding, Home, Kind,
+    ListenerIndex, Outcome, Page, SessionId, Ticket, Whom, WorkerIndex,
 };
 
 /// Where a connection stands between two requests.
@@ -48,6 +52,8 @@ pub(super) struct Wire {
     /// Whether the client's going is to be noticed while it is answered.
     watched: AtomicBool,
     gone: AtomicBool,
+    /// The tick since which the client takes nothing of what is written; zero while it does.
+    blocked: AtomicU64,
 }
 
 impl Wire {
@@ -62,6 +68,7 @@ impl Wire {
             expired: AtomicBool::new(false),
             watched: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            blocked: AtomicU64::new(0),
         }
     }
 
@@ -89,9 +96,26 @@ impl Wire {
         bytes.store(bytes.load(Ordering::Relaxed) + n, Ordering::Relaxed);
         let now = Tick::now();
         self.last[direction].store(now.as_millis(), Ordering::Relaxed);
+        if direction == 1 {
+            self.blocked.store(0, Ordering::Relaxed);
+        }
         if direction == 0 && matches!(self.stage(), Stage::Fresh | Stage::Idle) {
             self.enter_at(Stage::Head, now);
         }
+    }
+
+    /// Notes that the client does not take what is written.
+    pub(super) fn note_blocked(&self) {
+        if self.blocked.load(Ordering::Relaxed) == 0 {
+            let now = Tick::now().as_millis();
+            self.blocked.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// For how long the client has taken nothing of what waits for it; none if it does.
+    fn blocked_for(&self) -> Option<Duration> {
+        let since = self.blocked.load(Ordering::Relaxed);
+        (since > 0).then(|| Tick::from_millis(since).elapsed())
     }
 
     /// Notes that everything written so far is in the kernel's hands.
@@ -138,6 +162,8 @@ pub(super) enum Told {
 #[derive(Debug)]
 pub(super) struct Conn {
     pub(super) client: SocketAddr,
+    /// What agents are told of the client, where they are.
+    pub(super) proxied: Option<Box<Proxied>>,
     /// What names the client behind that address, by the last request.
     pub(super) key: RefCell<Option<Arc<str>>>,
     pub(super) listener: ListenerIndex,
@@ -147,6 +173,8 @@ pub(super) struct Conn {
     /// Given to the pump with an upgrade.
     pub(super) connected: RefCell<Option<Connected>>,
     session: RefCell<Option<Counted>>,
+    /// Held where a limit counts the session.
+    ticket: RefCell<Option<Box<Ticket>>>,
     /// Set when the response is complete; the session ends with the flush of it.
     done: Cell<Option<Outcome>>,
     /// Whether the session may be ended early at a boundary.
@@ -160,19 +188,40 @@ pub(super) struct Conn {
     waker: RefCell<Option<Waker>>,
     opened: Instant,
     turn: Cell<u32>,
+    /// Whether a request's body is waited for, where its speed is looked at.
+    owes_a_body: Cell<bool>,
+    /// What had come when its speed was looked at.
+    pace: Cell<Option<Pace>>,
+    worker: WorkerIndex,
+    slot: usize,
+    /// Bytes of sessions that have ended, by direction.
+    told_bytes: Cell<[u64; Direction::COUNT]>,
+}
+
+/// How much had come, and when.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    bytes: u64,
+    since: Tick,
 }
 
 impl Conn {
     /// Opens a session of this kind, in the place of the one there was.
     pub(super) fn open(&self, kind: Kind) {
-        let counted = match self.connected.borrow().as_ref() {
+        let mut counted = match self.connected.borrow().as_ref() {
             Some(connected) => connected.ledger().open(self.listener, kind),
             None => return,
         };
-        let before = self.session.replace(Some(counted));
-        if let Some(before) = before {
+        if let Some(mut before) = self.session.take() {
+            self.note(&mut before);
+            if let (Kind::Sse, Some(was), Some(record)) = (kind, before.record(), counted.record())
+            {
+                record.request.clone_from(&was.request);
+                record.upstream.clone_from(&was.upstream);
+            }
             before.end(Outcome::Finished);
         }
+        self.session.replace(Some(counted));
         self.done.set(None);
         self.resumable.set(false);
         // A stream of events may be silent for hours; a request is answered some time.
@@ -184,6 +233,26 @@ impl Conn {
             self.turn.set(self.turn.get().wrapping_add(1));
             self.wire.enter(Stage::Busy);
         }
+    }
+
+    /// Notes whether a request's body is waited for.
+    pub(super) fn owes_a_body(&self, owes: bool) {
+        self.owes_a_body.set(owes);
+    }
+
+    /// Has the session that is about to open count.
+    pub(super) fn hold(&self, ticket: Option<Box<Ticket>>) {
+        self.ticket.replace(ticket);
+    }
+
+    /// Takes the count over, with the session.
+    pub(super) fn take_ticket(&self) -> Option<Box<Ticket>> {
+        self.ticket.take()
+    }
+
+    /// Has the last session not count any more, whose response is complete.
+    pub(super) fn give_ticket_back(&self) {
+        self.ticket.take();
     }
 
     /// Notes that the response is complete, or has failed; it still has to be flushed.
@@ -201,7 +270,9 @@ impl Conn {
     }
 
     fn finish(&self) {
-        if let (Some(outcome), Some(session)) = (self.done.take(), self.session.take()) {
+        if let (Some(outcome), Some(mut session)) = (self.done.take(), self.session.take()) {
+            self.note(&mut session);
+            self.ticket.take();
             let asked = self.told.get().is_some() && self.resumable.get();
             let outcome = if asked && outcome == Outcome::Finished {
                 Outcome::Closed
@@ -252,7 +323,8 @@ impl Conn {
         if flushed {
             self.finish();
         }
-        if let Some(session) = self.session.take() {
+        if let Some(mut session) = self.session.take() {
+            self.note(&mut session);
             let left_by_itself = session.kind() == Kind::Sse && self.resumable.get();
             session.end(match self.told.get() {
                 _ if self.cut.get() => Outcome::Cut,
@@ -320,16 +392,25 @@ impl Connections {
     }
 
     /// Takes a connection in.
-    pub(super) fn seat(&self, connected: Connected, client: SocketAddr) -> Seat {
+    pub(super) fn seat(
+        &self,
+        connected: Connected,
+        client: SocketAddr,
+        proxied: Option<Box<Proxied>>,
+    ) -> Seat {
         let mut conns = self.0.conns.borrow_mut();
+        let entry = conns.vacant_entry();
+        let slot = entry.key();
         let conn = Rc::new(Conn {
             client,
+            proxied,
             key: RefCell::default(),
             listener: connected.listener(),
             wire: Arc::new(Wire::new()),
             endpoint: Cell::default(),
             connected: RefCell::new(Some(connected)),
             session: RefCell::default(),
+            ticket: RefCell::default(),
             done: Cell::default(),
             resumable: Cell::default(),
             told: Cell::default(),
@@ -339,8 +420,13 @@ impl Connections {
             waker: RefCell::default(),
             opened: Instant::now(),
             turn: Cell::default(),
+            owes_a_body: Cell::default(),
+            pace: Cell::default(),
+            worker: self.0.worker,
+            slot,
+            told_bytes: Cell::default(),
         });
-        let slot = conns.insert(Rc::clone(&conn));
+        entry.insert(Rc::clone(&conn));
         Seat {
             connections: self.clone(),
             slot,

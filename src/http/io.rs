@@ -133,7 +133,11 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let n = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        if written.is_pending() {
+            self.wire.note_blocked();
+        }
+        let n = ready!(written)?;
         self.wire.moved(1, n as u64);
         self.count(n);
         Poll::Ready(Ok(n))
@@ -145,10 +149,14 @@ impl AsyncWrite for ClientIo {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let stream = Pin::new(&mut self.stream);
-        let n = ready!(match gather(bufs, &mut [0; MOST]) {
+        let written = match gather(bufs, &mut [0; MOST]) {
             Gathered::One(bytes) => stream.poll_write(cx, bytes),
             Gathered::Many => stream.poll_write_vectored(cx, bufs),
-        })?;
+        };
+        if written.is_pending() {
+            self.wire.note_blocked();
+        }
+        let n = ready!(written)?;
         self.wire.moved(1, n as u64);
         self.count(n);
         Poll::Ready(Ok(n))

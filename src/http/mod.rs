@@ -23,6 +23,7 @@ mod request_body;
 mod retry;
 mod server;
 mod stickiness;
+mod toll;
 mod upgrade;
 mod waiting;
 

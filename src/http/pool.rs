@@ -15,7 +15,8 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 
-use crate::config::Upstream;
+use crate::config::{ProxyOut, Upstream};
+use crate::net::proxy_protocol::Proxied;
 use crate::net::{DialError, Dialer, Endpoints, Key, Member, Seat, Tasks, Tick};
 use crate::session::EndpointId;
 
@@ -38,6 +39,9 @@ pub(super) enum AgentError {
     /// The client's body broke off or was malformed.
     #[error("the request body is incomplete or malformed: {0}")]
     RequestBody(hyper::Error),
+    /// The client's body was larger than it may be, which is counted.
+    #[error("the request body is too large")]
+    TooLarge,
     /// What came is no HTTP/1.1 response.
     #[error("the agent's answer is not valid HTTP/1.1: {0}")]
     Malformed(hyper::Error),
@@ -60,6 +64,8 @@ struct Shelf {
 /// A connection: its task ends with it.
 struct Open {
     sender: SendRequest<RequestBody>,
+    /// The agent's address, where it is told of.
+    upstream: Option<Arc<str>>,
     _task: oneshot::Sender<()>,
 }
 
@@ -72,6 +78,10 @@ pub struct Agent {
     response_timeout: Option<Duration>,
     waiting: WaitingRoom,
     tasks: Tasks,
+    /// Whether the addresses of agents are told of.
+    tells: bool,
+    /// What connections begin with.
+    proxy_protocol: ProxyOut,
 }
 
 /// A connection in use; given back, it serves the next request.
@@ -84,6 +94,11 @@ pub(super) struct Lease {
 }
 
 impl Lease {
+    /// The agent's address, where it is told of.
+    pub(super) fn upstream(&self) -> Option<&Arc<str>> {
+        self.connection.upstream.as_ref()
+    }
+
     pub(super) fn give_back(self) {
         let Lease {
             agent,
@@ -91,7 +106,9 @@ impl Lease {
             sending,
             seat,
         } = self;
-        let usable = sending.complete.get() && !connection.sender.is_closed();
+        // One that began with a client's name is that client's alone.
+        let is_anyones = agent.proxy_protocol == ProxyOut::Off;
+        let usable = is_anyones && sending.complete.get() && !connection.sender.is_closed();
         if !usable || !seat.member().takes_sessions() {
             return;
         }
@@ -136,7 +153,21 @@ impl Agent {
             response_timeout,
             waiting: WaitingRoom::default(),
             tasks,
+            tells: false,
+            proxy_protocol: upstream.edge.proxy_protocol,
         }
+    }
+
+    /// What connections to the agent begin with.
+    pub fn proxy_protocol(&self) -> ProxyOut {
+        self.proxy_protocol
+    }
+
+    /// Has the addresses of agents told of.
+    #[must_use]
+    pub fn telling(mut self, tells: bool) -> Agent {
+        self.tells = tells;
+        self
     }
 
     /// The dialer, for what is not HTTP.
@@ -171,8 +202,9 @@ impl Agent {
         Some(idle.remove(at).connection)
     }
 
-    async fn fresh(&self, seat: &Seat) -> Result<Open, AgentError> {
-        let socket = self.dialer.connect(seat).await?;
+    async fn fresh(&self, seat: &Seat, client: Option<&Proxied>) -> Result<Open, AgentError> {
+        let socket = self.dialer.connect(seat, client).await?;
+        let upstream = self.tells.then(|| Arc::clone(&seat.member().label().0));
         let (sender, connection) = http1::Builder::new()
             .handshake(TokioIo::new(AgentIo(socket)))
             .await
@@ -188,6 +220,7 @@ impl Agent {
         });
         Ok(Open {
             sender,
+            upstream,
             _task: task,
         })
     }
@@ -203,6 +236,7 @@ impl Agent {
         key: Key,
         goes_to: impl Fn(EndpointId),
         again: impl Fn() -> Option<Request<RequestBody>>,
+        client: Option<&Proxied>,
     ) -> Result<(Response<Incoming>, Lease), AgentError> {
         let mut tried = Vec::new();
         let mut last = None;
@@ -213,7 +247,7 @@ impl Agent {
             };
             let id = seat.id();
             goes_to(id);
-            let sent = self.send_to(seat, request, &again).await;
+            let sent = self.send_to(seat, request, &again, client).await;
             match &sent {
                 // Nothing was sent, and the endpoint is known to be out of reach.
                 Err(AgentError::Dial(_)) => {
@@ -223,7 +257,7 @@ impl Agent {
                     tried.push(id);
                     continue;
                 }
-                Err(AgentError::RequestBody(_)) => {}
+                Err(AgentError::RequestBody(_) | AgentError::TooLarge) => {}
                 Err(_) => {
                     let endpoints = self.dialer.endpoints();
                     if let Some(member) = endpoints.member(id) {
@@ -252,6 +286,7 @@ impl Agent {
         seat: Seat,
         request: &mut Request<RequestBody>,
         again: &impl Fn() -> Option<Request<RequestBody>>,
+        client: Option<&Proxied>,
     ) -> Result<(Response<Incoming>, Lease), AgentError> {
         let mut seat = seat;
         while let Some(connection) = self.pooled(&seat) {
@@ -278,7 +313,7 @@ impl Agent {
                 }
             }
         }
-        let connection = self.fresh(&seat).await?;
+        let connection = self.fresh(&seat, client).await?;
         self.send_on(connection, seat, request)
             .await
             .map_err(|failure| failure.error)
@@ -333,7 +368,10 @@ impl Agent {
                     *request = unsent;
                 }
                 Err(Box::new(Failure {
-                    error: classify(e.into_error()),
+                    error: match sending.too_large.get() {
+                        true => AgentError::TooLarge,
+                        false => classify(e.into_error()),
+                    },
                     unsent: is_unsent,
                     seat,
                 }))

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
+use crate::session::{Refusal, Refused};
+
 use super::body::ResponseBody;
 use super::retry::{retry, some_number};
 
@@ -31,6 +33,46 @@ pub(super) fn last_problem(status: StatusCode, detail: &str) -> Response<Respons
         .headers_mut()
         .insert(CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+/// The same answer, as the last of its connection.
+pub(super) fn last(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+    response
+}
+
+/// The answer to a client that takes more than it may: 429 (RFC 6585 4), or 503 where it is not the
+/// client's own doing.
+pub(super) fn too_many(refused: Refused) -> Response<ResponseBody> {
+    let (status, detail) = match refused.why {
+        Refusal::Sessions => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "this proxy serves as many sessions as it may",
+        ),
+        Refusal::ClientSessions => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "this client has as many sessions as it may",
+        ),
+        Refusal::ConnectionRate => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "this client makes too many connections",
+        ),
+        _ => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "this client makes too many requests",
+        ),
+    };
+    let mut response = problem(status, detail);
+    let wait = HeaderValue::from(refused.retry_after);
+    response.headers_mut().insert(RETRY_AFTER, wait);
+    response
+}
+
+/// The answer to a request whose body is too large (RFC 9110 15.5.14).
+pub(super) fn too_large() -> Response<ResponseBody> {
+    let detail = "the request body is larger than this proxy takes";
+    last_problem(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 
 /// The refusal of a new session: 503, with a time to come back that differs from client to client,

@@ -29,6 +29,7 @@ use super::problem::{last_problem, problem, too_late};
 use super::request_body::RequestBody;
 use super::server::Site;
 use super::stickiness;
+use super::toll::Toll;
 use super::upgrade;
 
 /// How long the first chunk of a body is waited for before the agent hears of the request. What
@@ -67,6 +68,7 @@ pub(super) async fn forward(
     };
     // From here on in one place until it is written: a head is large to move about.
     let mut request = request.map(|body| RequestBody::new(body, first));
+    request.body_mut().charge(Toll::of(&site, &conn));
     if expects {
         ask_first(&mut request);
     }
@@ -82,7 +84,9 @@ pub(super) async fn forward(
         conn.client.ip(),
     );
     let goes_to = |endpoint| conn.endpoint.set(Some(endpoint));
-    let (mut response, lease) = match agent.send(&mut request, key, goes_to, again).await {
+    let client = conn.proxied.as_deref();
+    let sent = agent.send(&mut request, key, goes_to, again, client).await;
+    let (mut response, lease) = match sent {
         Ok(answer) => answer,
         Err(AgentError::Dial(e)) if peer.is_some() => {
             tracing::debug!(client.addr = %conn.client, error = %e, "no peer");
@@ -92,6 +96,7 @@ pub(super) async fn forward(
         }
         Err(e) => return Ok(refusal(&site, &conn, &e)),
     };
+    conn.note_upstream(lease.upstream());
 
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client_side) = client_side else {
@@ -236,12 +241,17 @@ fn refusal(site: &Site, conn: &Conn, error: &AgentError) -> Response<ResponseBod
             StatusCode::BAD_GATEWAY
         }
         AgentError::RequestBody(_) => StatusCode::BAD_REQUEST,
+        AgentError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
     };
     let why = match error {
         AgentError::RequestBody(_) => Refusal::BadRequest,
+        AgentError::TooLarge => Refusal::RequestBody,
         _ => Refusal::Upstream,
     };
-    site.ledger.refused(site.listener, why);
+    // A body that is too large was counted when it was.
+    if why != Refusal::RequestBody {
+        site.ledger.refused(site.listener, why);
+    }
     conn.complete(Outcome::Failed);
     tracing::debug!(client.addr = %conn.client, %error, "no answer from the agent");
     // Where the agent is and what the system says of it is the operator's business: it is in the
@@ -258,8 +268,9 @@ fn refusal(site: &Site, conn: &Conn, error: &AgentError) -> Response<ResponseBod
         AgentError::Malformed(_) => "the agent's answer is not valid HTTP/1.1",
         AgentError::Timeout(_) => "the agent did not answer in time",
         AgentError::RequestBody(_) => "the request body is incomplete or malformed",
+        AgentError::TooLarge => "the request body is larger than this proxy takes",
     };
-    if why == Refusal::BadRequest {
+    if let Refusal::BadRequest | Refusal::RequestBody = why {
         last_problem(status, detail)
     } else {
         problem(status, detail)

@@ -14,6 +14,8 @@ use tokio::time::{Sleep, sleep};
 
 use crate::net::Tick;
 
+use super::toll::{BodyError, Toll};
+
 /// How long the agent's `100 Continue` is waited for; after that the body is sent without it
 /// (RFC 9110 10.1.1 has clients wait no longer than a while, and many servers send none).
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);
@@ -24,6 +26,8 @@ pub(super) struct RequestBody {
     inner: Option<Incoming>,
     before: Option<Box<Before>>,
     watch: Option<Rc<Sending>>,
+    /// Where its size is limited, or its speed.
+    toll: Option<Box<Toll>>,
 }
 
 /// What comes before the rest of a body.
@@ -43,6 +47,8 @@ pub(super) struct Sending {
     pub(super) complete: Cell<bool>,
     /// Whether the time for the response is over.
     over: Cell<bool>,
+    /// Whether the body was larger than it may be.
+    pub(super) too_large: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -52,6 +58,7 @@ impl Sending {
             moved: Cell::new(Tick::now()),
             complete: Cell::new(false),
             over: Cell::new(false),
+            too_large: Cell::new(false),
             waker: RefCell::default(),
         }
     }
@@ -99,6 +106,7 @@ impl RequestBody {
             inner: (!inner.is_end_stream()).then_some(inner),
             before,
             watch: None,
+            toll: None,
         }
     }
 
@@ -108,6 +116,7 @@ impl RequestBody {
             inner: None,
             before: None,
             watch: None,
+            toll: None,
         }
     }
 
@@ -119,9 +128,26 @@ impl RequestBody {
         });
     }
 
+    /// Has its size and its speed looked at.
+    pub(super) fn charge(&mut self, toll: Option<Box<Toll>>) {
+        self.toll = toll.filter(|_| !self.is_end_stream());
+    }
+
     /// Has its movements noted.
     pub(super) fn note(&mut self, sending: Rc<Sending>) {
         self.watch = Some(sending);
+    }
+
+    /// Counts a frame against the limit, if there is one.
+    fn pay(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+        if self.toll.as_mut().is_none_or(|toll| toll.takes(length)) {
+            return Ok(frame);
+        }
+        if let Some(sending) = &self.watch {
+            sending.too_large.set(true);
+        }
+        Err(BodyError::TooLarge)
     }
 
     fn first(&self) -> Option<&Frame<Bytes>> {
@@ -149,21 +175,29 @@ impl RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let first = ready!(self.poll_before(cx));
         if let Some(sending) = &self.watch {
             sending.moved.set(Tick::now());
         }
         if let Some(first) = first {
-            return Poll::Ready(Some(Ok(first)));
+            return Poll::Ready(Some(self.pay(first)));
         }
         let frame = match &mut self.inner {
-            Some(inner) => ready!(Pin::new(inner).poll_frame(cx)),
+            Some(inner) => Pin::new(inner).poll_frame(cx),
+            None => Poll::Ready(None),
+        };
+        if let Some(toll) = &self.toll {
+            toll.waits_for_the_client(frame.is_pending());
+        }
+        let frame = match ready!(frame) {
+            Some(Ok(frame)) => Some(self.pay(frame)),
+            Some(Err(error)) => Some(Err(error.into())),
             None => None,
         };
         if frame.is_none() {
@@ -197,6 +231,9 @@ impl Drop for RequestBody {
     fn drop(&mut self) {
         if let Some(sending) = &self.watch {
             sending.complete.set(self.is_end_stream());
+        }
+        if let Some(toll) = &self.toll {
+            toll.waits_for_the_client(false);
         }
     }
 }

@@ -17,9 +17,10 @@ use tower::{Service, ServiceBuilder, service_fn};
 
 use crate::config::{self, LateArrivals};
 use crate::net::Tasks;
+use crate::net::proxy_protocol::Proxied;
 use crate::net::tls::Handshakes;
 use crate::relay::Pump;
-use crate::session::{Connected, Ledger, ListenerIndex, Phase, Refusal};
+use crate::session::{Connected, Ledger, Limiter, ListenerIndex, Phase, Refusal, Refused};
 
 use super::admission::AdmissionLayer;
 use super::client_stream::ClientStream;
@@ -65,6 +66,12 @@ pub struct Site {
     pub tls: Option<Handshakes>,
     /// The worker's tasks.
     pub tasks: Tasks,
+    /// How long a close handshake may take.
+    pub close_timeout: Duration,
+    /// What clients may take.
+    pub limits: Rc<config::ListenerLimits>,
+    /// Where it is counted what they take, if it is.
+    pub limiter: Option<Arc<Limiter>>,
 }
 
 /// When a connection came, as far as it matters for what it is given.
@@ -76,6 +83,8 @@ pub enum Arrival {
     Late,
     /// While there was no room for it.
     Overload,
+    /// From a client that makes too many; it is counted as refused.
+    TooMany(Refused),
 }
 
 /// A client's connection that was just accepted.
@@ -87,6 +96,8 @@ pub struct Accepted {
     pub client: SocketAddr,
     /// The connection, as counted.
     pub connected: Connected,
+    /// What agents are told of the client, where they are.
+    pub proxied: Option<Box<Proxied>>,
     /// When it came.
     pub arrival: Arrival,
 }
@@ -121,6 +132,12 @@ impl Site {
         self.tls.as_ref()?.settings().client_subject_header.as_ref()
     }
 
+    /// The largest WebSocket message, if there is one, and how long its close handshake may take.
+    pub(super) fn max_message(&self) -> Option<(u64, Duration)> {
+        let most = self.limits.max_websocket_message?;
+        Some((most, self.close_timeout))
+    }
+
     /// Serves a connection to its end, or to its upgrade.
     pub async fn serve(self: Rc<Self>, accepted: Accepted) {
         let socket = match tokio::net::TcpStream::from_std(accepted.socket) {
@@ -147,7 +164,9 @@ impl Site {
         let subject = self.subject_header().and_then(|_| stream.subject());
         let origin = Origin::new(accepted.client.ip(), scheme, subject.as_deref());
         let origin = Rc::new(origin);
-        let seat = self.connections.seat(accepted.connected, accepted.client);
+        let seat = self
+            .connections
+            .seat(accepted.connected, accepted.client, accepted.proxied);
         let conn = Rc::clone(&seat.conn);
         let ledger = Arc::clone(&self.ledger);
         let io = ClientIo::new(stream, Arc::clone(&conn.wire), ledger, self.listener);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -48,7 +48,9 @@ pub(super) fn hand_over(
         true => (Kind::Websocket, Speech::Websocket),
         false => (Kind::Tcp, Speech::Bytes),
     };
-    let counted = site.ledger.open(site.listener, kind);
+    let mut counted = site.ledger.open(site.listener, kind);
+    conn.hand_record_on(&mut counted, StatusCode::SWITCHING_PROTOCOLS);
+    let ticket = conn.take_ticket();
     conn.complete(Outcome::Finished);
 
     let (site_, conn) = (Rc::clone(site), Rc::clone(conn));
@@ -89,6 +91,8 @@ pub(super) fn hand_over(
             counted,
             client_addr,
             client_key,
+            ticket,
+            max_message: site_.max_message(),
         };
         if let Err(e) = site_.pump.open(tunnel) {
             tracing::warn!(error = %e, "an upgraded session could not be watched");

@@ -4,8 +4,12 @@
 //! is counted with it, and nothing is kept of either. What it says depends on the bytes alone, not
 //! on how reads happened to cut them.
 
+mod measure;
+
 #[cfg(test)]
 mod tests;
+
+pub(super) use measure::{HEADER, Measured};
 
 const FIN: u8 = 0x80;
 const RESERVED_BITS: u8 = 0x70;

@@ -9,6 +9,19 @@ const MASKED: u8 = 0x80;
 /// A control frame's payload has at most 125 bytes, and the code takes two of them (RFC 6455 5.5).
 const REASON_MAX: usize = 123;
 
+/// The code of a whole Close frame; none if it has none.
+pub(super) fn close_code(frame: &[u8], masked: bool) -> Option<u16> {
+    let (_, payload) = frame.split_first_chunk::<2>()?;
+    let (key, payload) = match masked {
+        true => payload
+            .split_first_chunk::<4>()
+            .map(|(key, rest)| (*key, rest))?,
+        false => ([0; 4], payload),
+    };
+    let [high, low] = *payload.first_chunk::<2>()?;
+    Some(u16::from_be_bytes([high ^ key[0], low ^ key[1]]))
+}
+
 /// Appends one Close frame with `code` and `reason` to `out`: masked with `mask` when it goes to an
 /// agent, unmasked (`None`) when it goes to a client.
 ///

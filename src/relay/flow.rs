@@ -120,6 +120,13 @@ impl Flow {
         }
     }
 
+    /// How much waits to be written.
+    pub(super) fn held(&self) -> u64 {
+        let piped = |spill: &Spill| spill.pipe.as_ref().map_or(0, Pipe::held);
+        let spill = self.spill.as_ref();
+        spill.map_or(0, |spill| (spill.rest().len() + piped(spill)) as u64)
+    }
+
     /// Gives up what waits to be written, and says how much it was.
     pub(super) fn give_up(&mut self) -> u64 {
         let spill = self.spill.take().unwrap_or_default();

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
@@ -56,6 +57,17 @@ impl Half {
     /// Whether TLS is spoken.
     pub(super) fn is_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// The address of the other end; none if it has gone.
+    pub(super) fn peer(&self) -> Option<Arc<str>> {
+        let addr = self.socket.peer_addr().ok()?;
+        let shown = match (addr.as_socket(), addr.as_pathname()) {
+            (Some(addr), _) => addr.to_string(),
+            (None, Some(path)) => format!("unix:{}", path.display()),
+            (None, None) => return None,
+        };
+        Some(shown.into())
     }
 
     /// Reads what there is.

@@ -6,7 +6,7 @@
 //! it says itself is delivered, up to and with its own Close, which tells the second side. Then
 //! both are given a FIN, and it is over. Raw bytes go the same way, with a FIN for a Close.
 
-use crate::config::{CloseOrder, Goodbye};
+use crate::config::CloseOrder;
 use crate::net::sockinfo;
 use crate::session::{Direction, Outcome};
 
@@ -14,6 +14,7 @@ use super::allowance::{Allowance, urgency_of};
 use super::announce::Announcement;
 use super::boundary::{Between, Walk};
 use super::close_frame::close_frame;
+use super::meter::Meter;
 use super::moment::{self, Circumstances, First};
 use super::patience::last_chance;
 use super::relayed::{ROOM, Relayed, Speech, Turn, back};
@@ -77,6 +78,8 @@ pub(super) struct Asked {
     pub(super) limits: Limits,
     /// Whether the client hears of it beforehand.
     pub(super) announcement: Announcement,
+    /// Whether a limit asked, of which no drain has to hear.
+    pub(super) by_limit: bool,
 }
 
 impl Asked {
@@ -98,6 +101,8 @@ pub(super) struct Leaving {
     pub(super) impatient: Micros,
     /// When it is cut.
     pub(super) until: Micros,
+    /// Whether a limit asked, of which no drain has to hear.
+    pub(super) by_limit: bool,
 }
 
 /// What has become of a session that was asked to go.
@@ -113,7 +118,7 @@ pub(super) enum Verdict {
 
 impl Relayed {
     /// Asks the session to go. Being asked again can only shorten it.
-    pub(super) fn ask(&mut self, limits: Limits, now: Micros) {
+    pub(super) fn ask(&mut self, limits: Limits, now: Micros, by_limit: bool) {
         let (patience, turn) = (self.goodbye.close_patience, self.turn);
         match &mut self.stay {
             Stay::Staying => {
@@ -125,9 +130,14 @@ impl Relayed {
                     last_chance: last_chance(now, limits.latest(), patience, turn),
                     limits,
                     announcement: self.announcement(),
+                    by_limit,
                 }));
             }
             Stay::Asked(asked) => {
+                if asked.by_limit && !by_limit {
+                    asked.by_limit = false;
+                    asked.since = now;
+                }
                 asked.limits = asked.limits.shortened(limits);
                 let latest = asked.limits.latest();
                 // What was announced for later comes sooner now.
@@ -147,6 +157,15 @@ impl Relayed {
             Stay::Staying => None,
             Stay::Asked(asked) => Some(asked.since),
             Stay::Leaving(leaving) => Some(leaving.since),
+        }
+    }
+
+    /// Whether it was a limit that asked it.
+    pub(super) fn is_asked_by_limit(&self) -> bool {
+        match &self.stay {
+            Stay::Staying => false,
+            Stay::Asked(asked) => asked.by_limit,
+            Stay::Leaving(leaving) => leaving.by_limit,
         }
     }
 
@@ -298,7 +317,12 @@ impl Relayed {
 
     fn start_leaving(&mut self, first: First, now: Micros) {
         if let Stay::Asked(asked) = &self.stay {
-            let Asked { since, limits, .. } = **asked;
+            let Asked {
+                since,
+                limits,
+                by_limit,
+                ..
+            } = **asked;
             let impatient = Micros(now.0.saturating_add(limits.close_timeout));
             // A Close asks for an answer, and so much time is enough for one. A FIN asks for
             // nothing: the other side may have much to say, and has the time that there is.
@@ -311,6 +335,7 @@ impl Relayed {
                 since,
                 impatient,
                 until,
+                by_limit,
             }));
         }
     }
@@ -336,6 +361,10 @@ impl Relayed {
                 let frame = self.close_frame(way);
                 self.inject(way, &frame);
                 self.flow(way).muted = true;
+            }
+            (Stay::Leaving(_), None) if self.has_refused() && walk.boundary.is_some() => {
+                let at = walk.boundary.unwrap_or(n);
+                self.close_behind(way, &turn.scratch[..n], at);
             }
             (Stay::Leaving(_), _) => {
                 let end = walk.close_end.unwrap_or(n);
@@ -477,7 +506,7 @@ impl Relayed {
     }
 
     /// Puts a Close into `way` if nothing has ended it yet and it stands between two messages.
-    fn close_if_between(&mut self, way: Direction) {
+    pub(super) fn close_if_between(&mut self, way: Direction) {
         if !self.has_boundaries() || self.flow(way).muted {
             return;
         }
@@ -491,15 +520,22 @@ impl Relayed {
         self.inject(way, &frame);
     }
 
-    fn close_frame(&self, way: Direction) -> Vec<u8> {
+    /// The code of the Close that this session is sent, if it has been.
+    pub(super) fn own_close_code(&self) -> Option<u16> {
+        let sent = self.speech == Speech::Websocket && matches!(self.stay, Stay::Leaving(_));
+        sent.then(|| self.close_words().0)
+    }
+
+    fn close_words(&self) -> (u16, &str) {
+        let refused = self.meter().and_then(Meter::code);
+        refused.unwrap_or((self.goodbye.close_code, &self.goodbye.close_reason))
+    }
+
+    pub(super) fn close_frame(&self, way: Direction) -> Vec<u8> {
         let mut frame = Vec::with_capacity(ROOM);
         let mask = (way == Direction::ToUpstream).then(masking_key);
-        let Goodbye {
-            close_code,
-            close_reason,
-            ..
-        } = &*self.goodbye;
-        close_frame(*close_code, close_reason, mask, &mut frame);
+        let (code, reason) = self.close_words();
+        close_frame(code, reason, mask, &mut frame);
         frame
     }
 }

@@ -12,12 +12,14 @@ pub mod close_frame;
 mod flow;
 mod half;
 mod leave;
+mod meter;
 mod moment;
 mod patience;
 mod pipe;
 mod pump;
+mod rare;
 mod relayed;
 mod traffic;
 
-pub use pump::{Pump, Tunnel};
+pub use pump::{Pump, Stalled, Tunnel};
 pub use relayed::Speech;

@@ -1,5 +1,7 @@
 //! The pump: one worker's relayed sessions in a slab, and a readiness set of their own.
 
+mod upkeep;
+
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -22,7 +24,7 @@ use crate::net::tls::Layer;
 use crate::net::{Seat, watch};
 use crate::session::{
     Connected, Counted, CutSession, Direction, Facts, Gone, Holding, Home, Outcome, Page,
-    SessionId, Terms, Whom, WorkerIndex,
+    SessionId, Terms, Ticket, Whom, WorkerIndex,
 };
 
 use super::allowance::Allowance;
@@ -40,6 +42,8 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// Cut sessions that are kept to be told of one by one.
 const LISTED: usize = 100;
+
+pub use upkeep::Stalled;
 
 /// What the pump takes over: two connected sockets, and what was read ahead on them.
 #[derive(Debug)]
@@ -70,6 +74,10 @@ pub struct Tunnel {
     pub client_addr: SocketAddr,
     /// What names the client behind that address, where a header does.
     pub client_key: Option<Arc<str>>,
+    /// Held where a limit counts the session.
+    pub ticket: Option<Box<Ticket>>,
+    /// The largest WebSocket message, in bytes, and how long a close handshake may take.
+    pub max_message: Option<(u64, Duration)>,
 }
 
 /// The handle of a worker's pump; it stays on the worker's thread.
@@ -179,6 +187,12 @@ impl Pump {
             session.take_early(Direction::ToUpstream, &to_upstream, turn);
             session.take_early(Direction::ToClient, &to_client, turn);
         });
+        if session.is_unheard() {
+            inner.leaving.push((slot, turn));
+            if let Some(waker) = &inner.waker {
+                waker.wake_by_ref();
+            }
+        }
         entry.insert(session);
         Ok(())
     }
@@ -226,7 +240,7 @@ impl Pump {
             reserve: micros(terms.reserve),
             close_timeout: micros(terms.close_timeout),
         };
-        session.ask(limits, inner.turn.now());
+        session.ask(limits, inner.turn.now(), false);
         if first_time {
             inner.leaving.push((slot, session.turn));
         }
@@ -270,7 +284,7 @@ impl Inner {
             endpoint: Some(session.seat.id()),
             holding,
             client: session.client,
-            key: session.key.clone(),
+            key: session.key().cloned(),
             age: Duration::from_micros(now.since(session.began)),
             idle: [idle(Direction::ToUpstream), idle(Direction::ToClient)],
             bytes: per_way(&|way| session.flows[way.index()].bytes),
@@ -304,7 +318,14 @@ impl Inner {
         let Some(session) = self.sessions.get_mut(slot) else {
             return;
         };
-        match self.turn.with(|turn| session.work(turn)) {
+        let progress = self.turn.with(|turn| session.work(turn));
+        if session.is_unheard() {
+            self.leaving.push((slot, session.turn));
+            if let Some(waker) = &self.waker {
+                waker.wake_by_ref();
+            }
+        }
+        match progress {
             Progress::Waits => {}
             Progress::More => self.again.push(slot),
             Progress::Ended(outcome) => self.bury(slot, outcome),
@@ -313,12 +334,34 @@ impl Inner {
 
     /// Takes a session out that has ended.
     fn bury(&mut self, slot: usize, outcome: Outcome) {
+        self.note(slot);
         let session = self.sessions.remove(slot);
-        if let (Some(since), Some(_)) = (session.asked_since(), &session.counted) {
+        let asked_since = session
+            .asked_since()
+            .filter(|_| !session.is_asked_by_limit());
+        if let (Some(since), Some(_)) = (asked_since, &session.counted) {
             let took = self.turn.now().since(since);
             self.gone.took.push(Duration::from_micros(took));
         }
         session.end(outcome);
+    }
+
+    /// Notes what is to be told of a session that ends, where something is.
+    fn note(&mut self, slot: usize) {
+        let Some(session) = self.sessions.get_mut(slot) else {
+            return;
+        };
+        let counted = session.counted.as_mut();
+        if counted.and_then(Counted::record).is_none() {
+            return;
+        }
+        let facts = self.facts(slot, &self.sessions[slot], self.turn.now());
+        let session = &mut self.sessions[slot];
+        let code = session.own_close_code();
+        if let Some(record) = session.counted.as_mut().and_then(Counted::record) {
+            record.note(facts);
+            record.close_code = record.close_code.or(code);
+        }
     }
 
     fn give_more(&mut self) {
@@ -330,10 +373,12 @@ impl Inner {
     /// Ends a session whose time is over.
     fn cut(&mut self, slot: usize, now: Micros) {
         let facts = self.facts(slot, &self.sessions[slot], now);
+        self.note(slot);
         let mut session = self.sessions.remove(slot);
         let why = session.why_still_here();
         let outcome = session.cut();
-        if outcome == Outcome::Cut && session.counted.is_some() && self.gone.cut.len() < LISTED {
+        let is_told = session.counted.is_some() && !session.is_asked_by_limit();
+        if outcome == Outcome::Cut && is_told && self.gone.cut.len() < LISTED {
             self.gone.cut.push(CutSession { facts, why });
         }
         session.end(outcome);

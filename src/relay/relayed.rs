@@ -3,7 +3,6 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use mio::{Registry, Token};
 
@@ -12,12 +11,14 @@ use crate::net::{Seat, sockinfo};
 use crate::session::{Connected, Counted, Direction, Kind, Outcome};
 
 use super::allowance::Allowance;
-use super::boundary::{Sender, Walk};
+use super::boundary::{HEADER, Sender, Walk};
+use super::close_frame::close_code;
 use super::flow::Flow;
 use super::half::{Found, Half, Wrote};
 use super::leave::Stay;
 use super::pipe::{Pipe, Pipes, cannot_splice};
 use super::pump::Tunnel;
+use super::rare::Rare;
 use super::traffic::{Micros, Traffic};
 
 /// What is spoken in a relayed session.
@@ -77,9 +78,10 @@ pub(super) struct Relayed {
     /// Halves that refused a write: the system tells of a reset once, and it was told to the write.
     dead: [bool; 2],
     pub(super) client: SocketAddr,
-    pub(super) key: Option<Arc<str>>,
     pub(super) began: Micros,
     pub(super) turn: u32,
+    /// What few sessions have.
+    pub(super) rare: Option<Box<Rare>>,
 }
 
 /// The other direction: the one whose source is this one's destination.
@@ -95,7 +97,8 @@ struct Dead;
 
 impl Relayed {
     /// A session of what is handed over, but for what was read ahead.
-    pub(super) fn new(tunnel: Tunnel, began: Micros, turn: u32) -> Relayed {
+    pub(super) fn new(mut tunnel: Tunnel, began: Micros, turn: u32) -> Relayed {
+        let rare = Rare::of(&mut tunnel);
         let halves = [
             Half::new(tunnel.client, tunnel.client_tls),
             Half::new(tunnel.upstream, tunnel.upstream_tls),
@@ -115,9 +118,9 @@ impl Relayed {
             counted: tunnel.counted,
             dead: [false; 2],
             client: tunnel.client_addr,
-            key: tunnel.client_key,
             began,
             turn,
+            rare,
         }
     }
 
@@ -178,21 +181,26 @@ impl Relayed {
                 }
                 return Ok(false);
             }
+            let ahead = self.put_held(way, turn);
             let source = &mut self.halves[way.index()];
             let flow = &mut self.flows[way.index()];
-            match source.read(&mut turn.scratch[..CHUNK]) {
+            match source.read(&mut turn.scratch[ahead..CHUNK]) {
                 Ok(Found { bytes: 0, .. }) if self.dead[way.index()] => {
                     return Err(ErrorKind::ConnectionReset.into());
                 }
                 Ok(Found { bytes: 0, .. }) => {
                     flow.ended = true;
                     flow.readable = false;
+                    if let Some(meter) = self.meter_mut() {
+                        meter.clear(way);
+                        self.send(way, &turn.scratch[..ahead]);
+                    }
                     return Ok(false);
                 }
                 Ok(Found { bytes, more }) => {
                     flow.readable = more || flow.hung_up;
-                    flow.note_read(bytes == CHUNK);
-                    self.take(way, bytes, turn);
+                    flow.note_read(bytes == CHUNK - ahead);
+                    self.take(way, ahead, bytes, turn);
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     flow.readable = false;
@@ -262,28 +270,64 @@ impl Relayed {
 
     /// Deals with bytes that were read ahead of the relay, as if they had been read now.
     pub(super) fn take_early(&mut self, way: Direction, bytes: &[u8], turn: &mut Turn) {
-        for chunk in bytes.chunks(CHUNK) {
-            turn.scratch[..chunk.len()].copy_from_slice(chunk);
-            self.take(way, chunk.len(), turn);
+        for chunk in bytes.chunks(CHUNK - HEADER) {
+            let ahead = self.put_held(way, turn);
+            turn.scratch[ahead..ahead + chunk.len()].copy_from_slice(chunk);
+            self.take(way, ahead, chunk.len(), turn);
         }
     }
 
-    /// Deals with the first `n` bytes of the scratch.
-    fn take(&mut self, way: Direction, n: usize, turn: &mut Turn) {
+    /// Puts what is held back of a direction before what is read next.
+    #[inline]
+    fn put_held(&self, way: Direction, turn: &mut Turn) -> usize {
+        let Some(meter) = self.meter() else {
+            return 0;
+        };
+        let held = meter.held(way);
+        turn.scratch[..held.len()].copy_from_slice(held);
+        held.len()
+    }
+
+    /// Deals with the first bytes of the scratch: `n` that have come, behind what was held back.
+    fn take(&mut self, way: Direction, ahead: usize, n: usize, turn: &mut Turn) {
         if self.counted.is_none() {
             let ledger = self.connected.ledger();
-            self.counted = Some(ledger.open(self.connected.listener(), Kind::Tcp));
+            let mut counted = ledger.open(self.connected.listener(), Kind::Tcp);
+            if let Some(record) = counted.record() {
+                record.upstream = self.halves[Direction::ToClient.index()].peer();
+            }
+            self.counted = Some(counted);
         }
         let flow = &mut self.flows[way.index()];
         flow.bytes += n as u64;
+        let (mut n, mut too_large) = (n, None);
         let walk = match self.speech {
             Speech::Bytes => Walk {
                 messages: 1,
                 ..Walk::default()
             },
-            Speech::Websocket => flow.boundary.advance(&turn.scratch[..n]),
+            Speech::Websocket => match self.rare.as_mut().and_then(|rare| rare.meter.as_mut()) {
+                None => flow.boundary.advance(&turn.scratch[..n]),
+                Some(meter) => {
+                    let bytes = &turn.scratch[..ahead + n];
+                    let measured = meter.walk(way, &mut flow.boundary, bytes);
+                    n = bytes.len() - measured.held;
+                    let is_leaving = matches!(self.stay, Stay::Leaving(_));
+                    too_large = measured.too_large.filter(|_| !is_leaving);
+                    if n == 0 {
+                        return;
+                    }
+                    measured.walk
+                }
+            },
         };
+        if walk.close.is_some() {
+            self.note_close_code(way, &turn.scratch[..n], walk);
+        }
         self.traffic.note(way, turn.now, walk.messages);
+        if let Some(at) = too_large {
+            return self.refuse_message(way, &turn.scratch[..n], at, turn.now);
+        }
         match self.stay {
             Stay::Staying => self.send(way, &turn.scratch[..n]),
             _ => self.take_leaving(way, n, walk, turn),
@@ -294,6 +338,17 @@ impl Relayed {
     /// meanwhile, and no end passed on.
     pub(super) fn waits(&self, way: Direction) -> bool {
         self.flows[way.index()].is_spilling() || self.halves[back(way).index()].has_unsent()
+    }
+
+    /// Notes the code of a Close that passes whole, where the session is told of.
+    fn note_close_code(&mut self, way: Direction, bytes: &[u8], walk: Walk) {
+        let record = self.counted.as_mut().and_then(Counted::record);
+        if let (Some(record), Some(start), Some(end)) = (record, walk.close, walk.close_end)
+            && record.close_code.is_none()
+        {
+            let mask = way == Direction::ToUpstream;
+            record.close_code = close_code(&bytes[start..end], mask);
+        }
     }
 
     /// Writes to a direction's destination, and keeps what does not fit.
@@ -476,6 +531,10 @@ impl Relayed {
         for way in [Direction::ToUpstream, Direction::ToClient] {
             let mut lost = self.flow(way).give_up();
             lost += self.halves[back(way).index()].give_up();
+            if let Some(meter) = self.meter_mut() {
+                lost += meter.held(way).len() as u64;
+                meter.clear(way);
+            }
             if outcome != Outcome::Finished {
                 lost += self.halves[way.index()].unread();
             }

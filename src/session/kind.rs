@@ -83,5 +83,27 @@ labels! {
         TlsHandshake = "tls_handshake",
         /// As many handshakes were under way as may be.
         TlsCrowd = "tls_crowd",
+        /// It came from where no PROXY protocol header is taken.
+        UntrustedProxy = "proxy_untrusted",
+        /// It did not begin with a PROXY protocol header, or not in time.
+        ProxyHeader = "proxy_header",
+        /// The listener has as many sessions as it may.
+        Sessions = "max_sessions",
+        /// The client has as many sessions as it may.
+        ClientSessions = "max_sessions_per_client",
+        /// The client makes too many connections.
+        ConnectionRate = "connections_per_second",
+        /// The client makes too many requests.
+        RequestRate = "requests_per_second",
+        /// The request's body is too large.
+        RequestBody = "max_request_body",
+        /// A WebSocket message was too large.
+        WebsocketMessage = "max_websocket_message",
+        /// The client sends too slowly.
+        MinSpeed = "min_speed",
+        /// The client does not read what is sent to it.
+        Stalled = "stalled_timeout",
+        /// Too much was held for clients that do not read.
+        HeldBytes = "max_held_bytes",
     }
 }

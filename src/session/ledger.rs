@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use std::time::SystemTime;
+
 use tokio::time::Instant;
 
 use super::metrics::Durations;
-use super::{Direction, Kind, ListenerIndex, Outcome, Refusal};
+use super::{Complaints, Direction, Kind, ListenerIndex, Outcome, Record, Records, Refusal};
 
 /// A counter with one writer.
 #[derive(Default, Debug)]
@@ -50,6 +52,10 @@ pub struct Ledger {
     durations: Durations,
     /// Connections that were given to this worker and are not gone; written by whoever accepts.
     load: AtomicUsize,
+    /// Where refusals are told of, if they are.
+    complaints: Option<Arc<Complaints>>,
+    /// Where ended sessions are told of, if they are.
+    records: Option<Records>,
 }
 
 impl Ledger {
@@ -60,7 +66,28 @@ impl Ledger {
             cells,
             durations,
             load: AtomicUsize::new(0),
+            complaints: None,
+            records: None,
         }
+    }
+
+    /// Tells of refusals in the log too.
+    #[must_use]
+    pub fn with_complaints(mut self, complaints: Arc<Complaints>) -> Ledger {
+        self.complaints = Some(complaints);
+        self
+    }
+
+    /// Tells of each ended session too.
+    #[must_use]
+    pub fn with_records(mut self, records: Option<Records>) -> Ledger {
+        self.records = records;
+        self
+    }
+
+    /// Whether each ended session is told of.
+    pub fn has_records(&self) -> bool {
+        self.records.is_some()
     }
 
     fn at(&self, listener: ListenerIndex) -> &Cells {
@@ -90,6 +117,9 @@ impl Ledger {
     /// Counts a session that was not taken.
     pub fn refused(&self, listener: ListenerIndex, why: Refusal) {
         self.at(listener).refused[why.index()].add(1);
+        if let Some(complaints) = &self.complaints {
+            complaints.refused(listener, why);
+        }
     }
 
     /// Counts bytes that were delivered.
@@ -103,6 +133,11 @@ impl Ledger {
         self.at(listener).undelivered[direction.index()].add(n);
     }
 
+    fn new_record(&self, listener: ListenerIndex, kind: Kind) -> Option<Box<Record>> {
+        self.has_records()
+            .then(|| Box::new(Record::new(listener, kind)))
+    }
+
     /// Counts a session's opening; what is returned counts its end.
     pub fn open(self: &Arc<Self>, listener: ListenerIndex, kind: Kind) -> Counted {
         self.at(listener).opened[kind.index()].add(1);
@@ -112,6 +147,7 @@ impl Ledger {
             kind,
             opened: Instant::now(),
             ended: false,
+            record: self.new_record(listener, kind),
         }
     }
 }
@@ -150,9 +186,16 @@ pub struct Counted {
     listener: ListenerIndex,
     kind: Kind,
     ended: bool,
+    /// There where ended sessions are told of.
+    record: Option<Box<Record>>,
 }
 
 impl Counted {
+    /// What will be told of the session; none if nothing is.
+    pub fn record(&mut self) -> Option<&mut Record> {
+        self.record.as_deref_mut()
+    }
+
     /// Counts the end.
     pub fn end(mut self, outcome: Outcome) {
         self.settle(outcome);
@@ -177,6 +220,12 @@ impl Counted {
                 .durations
                 .of(self.kind)
                 .record(self.opened.elapsed().as_secs_f64());
+            if let (Some(mut record), Some(records)) = (self.record.take(), &self.ledger.records) {
+                record.ended = SystemTime::now();
+                record.outcome = outcome;
+                record.duration = self.opened.elapsed();
+                records.send(record);
+            }
         }
     }
 }

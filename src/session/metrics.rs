@@ -55,6 +55,9 @@ families! {
     DRAINS = "counter" "lameduck_drains_total" "Drains that were begun.";
     /// Holds that are live.
     HOLDS_OPEN = "gauge" "lameduck_holds_open" "Holds that are live.";
+    /// Lines that the access log has lost; absent without an access log.
+    ACCESS_LOG_DROPPED = "counter" "lameduck_access_log_dropped_total"
+        "Lines of the access log that could not be written.";
     /// Whether the last call of a platform went well, by `platform`.
     PLATFORM_UP = "gauge" "lameduck_platform_up" "1 if the last call of the platform went well.";
     /// Calls of platforms, by `platform`, `call` and `result`.

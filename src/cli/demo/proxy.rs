@@ -10,8 +10,9 @@ use super::{Error, loopback};
 use crate::app::{self, App};
 use crate::config::{
     Admin, Balance, Bind, CloseOrder, Config, Drain, Endpoint, ExitWhenDrained, Forwarded, Goodbye,
-    Health, Hooks, Http, LateArrivals, Limits, Listener, ListenerName, Log, LogFormat, Platforms,
-    Protocol, Readiness, Stretch, Upstream, UpstreamName, Window,
+    Health, Hooks, Http, LateArrivals, Limits, Listener, ListenerEdge, ListenerName, Log,
+    LogFormat, Platforms, Protocol, Readiness, Stretch, Upstream, UpstreamEdge, UpstreamName,
+    Window,
 };
 use crate::drain::{Control, Request, Trigger};
 
@@ -144,6 +145,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
         },
         forward_to: None,
         tls: None,
+        edge: ListenerEdge::default(),
     };
     let upstream = |name: &str, agent: SocketAddr| Upstream {
         name: UpstreamName(name.into()),
@@ -157,6 +159,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
         check: None,
         eject: None,
         tls: None,
+        edge: UpstreamEdge::default(),
     };
     Config {
         workers: WORKERS,
@@ -188,6 +191,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
             bind: Bind::Tcp(loopback(0)),
             token: None,
         },
+        access_log: None,
         log: Log {
             format: LogFormat::Text,
             emf: None,

@@ -66,11 +66,16 @@ fn it_is_good_as_it_is() {
 
 #[test]
 fn every_key_in_it_is_known_and_its_value_legal() {
-    // `forward_to`, `hash_on` and `client_ca_file` have no meaning with the defaults.
+    // `forward_to`, `hash_on`, `client_ca_file` and `proxy_trusted` have no meaning with the defaults.
     let text = uncommented()
         .replace("= \"refuse\"", "= \"forward\"")
         .replace("= \"least\"", "= \"hash\"")
-        .replace("client_auth = \"off\"", "client_auth = \"optional\"");
+        .replace("client_auth = \"off\"", "client_auth = \"optional\"")
+        .replacen(
+            "proxy_protocol = \"off\"",
+            "proxy_protocol = \"required\"",
+            1,
+        );
     assert_eq!(told(&text), [""; 0]);
 }
 

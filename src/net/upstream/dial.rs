@@ -10,7 +10,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::{Balance, Endpoint, UpstreamName};
-use crate::net::Socket;
+use crate::net::proxy_protocol::{Proxied, introduce};
+use crate::net::{Socket, set_options};
 use crate::session::EndpointId;
 
 use super::Endpoints;
@@ -55,7 +56,7 @@ impl Endpoints {
     pub async fn probe_unhealthy(&self) {
         for member in self.members() {
             if !member.is_well() {
-                let _ = self.reach(&member).await;
+                let _ = self.reach(&member, None).await;
             }
         }
     }
@@ -73,10 +74,14 @@ impl Endpoints {
     ///
     /// # Errors
     /// When it cannot be reached, or not in time.
-    pub(super) async fn reach(&self, member: &Member) -> Result<Socket, DialError> {
+    pub(super) async fn reach(
+        &self,
+        member: &Member,
+        client: Option<&Proxied>,
+    ) -> Result<Socket, DialError> {
         let begun = Instant::now();
         let limit = self.settings.connect_timeout;
-        let reached = match timeout_at(begun + limit, self.connect(member)).await {
+        let reached = match timeout_at(begun + limit, self.connect(member, client)).await {
             Ok(Ok(socket)) => Ok(socket),
             Ok(Err(source)) => Err(DialError::Unreachable {
                 upstream: self.name().clone(),
@@ -99,24 +104,30 @@ impl Endpoints {
         reached
     }
 
-    /// Connects to an endpoint, over TLS where the agent speaks it, and tells nobody.
+    /// Connects to an endpoint, says whose connection it is where the agent wants to hear it, and
+    /// shakes hands where it speaks TLS. Without a client, it is our own.
     ///
     /// # Errors
     /// What the system says, or why the handshake failed.
-    pub async fn connect(&self, member: &Member) -> io::Result<Socket> {
-        let socket = match member.address() {
-            Address::Tcp(addr) => TcpStream::connect(addr).await?,
-            Address::Unix(path) => return UnixStream::connect(path).await.map(Socket::Unix),
+    pub async fn connect(&self, member: &Member, client: Option<&Proxied>) -> io::Result<Socket> {
+        let mut socket = match member.address() {
+            Address::Tcp(addr) => {
+                let socket = TcpStream::connect(addr).await?;
+                // A socket that was reset meanwhile shows it at the first read.
+                let _ = socket.set_nodelay(true);
+                set_options(&socket, &self.settings.edge.tcp);
+                Socket::Tcp(socket)
+            }
+            Address::Unix(path) => Socket::Unix(UnixStream::connect(path).await?),
         };
-        // A socket that was reset meanwhile shows it at the first read.
-        let _ = socket.set_nodelay(true);
-        match &self.tls {
-            None => Ok(Socket::Tcp(socket)),
+        introduce(&mut socket, self.settings.edge.proxy_protocol, client).await?;
+        match (socket, &self.tls) {
             // Boxed, so that without TLS a dial is as small as it was.
-            Some(tls) => {
+            (Socket::Tcp(socket), Some(tls)) => {
                 let secured = Box::pin(tls.connect(member.host(), socket)).await;
                 secured.map(Socket::Tls)
             }
+            (socket, _) => Ok(socket),
         }
     }
 
@@ -207,8 +218,12 @@ impl Dialer {
     ///
     /// # Errors
     /// When it cannot be reached, or not in time.
-    pub async fn connect(&self, seat: &Seat) -> Result<Socket, DialError> {
-        let reached = self.shared.reach(seat.member()).await;
+    pub async fn connect(
+        &self,
+        seat: &Seat,
+        client: Option<&Proxied>,
+    ) -> Result<Socket, DialError> {
+        let reached = self.shared.reach(seat.member(), client).await;
         if reached.is_err() {
             self.shared.went_wrong(seat.member());
         }
@@ -220,7 +235,11 @@ impl Dialer {
     ///
     /// # Errors
     /// When none could be reached: the error of the last that was tried.
-    pub async fn dial(&self, key: Key) -> Result<(Socket, Seat), DialError> {
+    pub async fn dial(
+        &self,
+        key: Key,
+        client: Option<&Proxied>,
+    ) -> Result<(Socket, Seat), DialError> {
         let mut tried = Vec::new();
         let mut last = None;
         loop {
@@ -228,7 +247,7 @@ impl Dialer {
                 Ok(seat) => seat,
                 Err(nowhere) => return Err(last.unwrap_or(nowhere)),
             };
-            match self.connect(&seat).await {
+            match self.connect(&seat, client).await {
                 Ok(socket) => {
                     self.shared.went_well(seat.member());
                     return Ok((socket, seat));

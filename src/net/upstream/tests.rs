@@ -25,6 +25,7 @@ fn upstream(balance: Balance, endpoints: &[&str]) -> Upstream {
         check: None,
         eject: None,
         tls: None,
+        edge: Default::default(),
     }
 }
 
