@@ -76,7 +76,7 @@ impl Drain {
         for view in parts {
             match (view.part, view.phase) {
                 (Part::Endpoint(_), Phase::Drained) | (Part::Removed(_), _) => {
-                    drained.push(view.clone())
+                    drained.push(view.clone());
                 }
                 (Part::Endpoint(id), _) => self.set_drained(id, false),
                 _ => {}
