@@ -120,6 +120,8 @@ impl App {
         let roster = Roster::new(names);
         let config = Arc::new(config);
         let most = most_connections(&config, &descriptors);
+        // The metrics of endpoints are registered with it.
+        recorder();
         let plan = Plan::first(Arc::clone(&config), &roster, most)?;
         let Sockets {
             listeners,
@@ -181,7 +183,6 @@ impl App {
     }
 
     fn run_on(self, runtime: &Runtime, signals: Option<Signals>) -> Result<Ended, Error> {
-        recorder();
         let descriptors = self.descriptors;
         let most = move |config: &Config| most_connections(config, &descriptors);
         let bound = self.admin_addr();

@@ -553,6 +553,7 @@ mod tests {
     #[test]
     fn a_session_that_stays_is_small() {
         let bytes = size_of::<Relayed>();
-        assert!(bytes <= 336, "{bytes} bytes");
+        // Of these, TLS has 8 for each half, and the place on an endpoint 8.
+        assert!(bytes <= 344, "{bytes} bytes");
     }
 }

@@ -40,13 +40,16 @@ async fn call(cloud: &Cloud, service: &str, extra: &[(&str, &str)], body: &str) 
         .world()
         .look(|world| (world.imds.key(), world.imds.session()));
     let signature = "0123456789abcdef".repeat(4);
+    let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now());
+    let date = now.to_string().replace(['-', ':'], "");
+    let day = &date[..8];
     let authorization = format!(
-        "AWS4-HMAC-SHA256 Credential={key}/20260101/{REGION}/{service}/aws4_request, \
+        "AWS4-HMAC-SHA256 Credential={key}/{day}/{REGION}/{service}/aws4_request, \
          SignedHeaders=host;x-amz-date;x-amz-security-token, Signature={signature}"
     );
     let mut fields = vec![
         ("authorization", authorization.as_str()),
-        ("x-amz-date", "20260101T000000Z"),
+        ("x-amz-date", date.as_str()),
         ("x-amz-security-token", session.as_str()),
     ];
     fields.extend(extra);

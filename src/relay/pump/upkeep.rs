@@ -139,9 +139,9 @@ impl Relayed {
 
     /// For how long the client has taken nothing of what waits for it; none if nothing waits.
     fn stalled_for(&self) -> Option<Duration> {
-        let flow = &self.flows[Direction::ToClient.index()];
         let client = &self.halves[Direction::ToUpstream.index()];
-        flow.is_spilling().then(|| sockinfo::last_sent(client))?
+        self.waits(Direction::ToClient)
+            .then(|| sockinfo::last_sent(client))?
     }
 
     fn held(&self) -> u64 {
