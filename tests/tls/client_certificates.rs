@@ -2,9 +2,9 @@
 
 use std::process::Output;
 
-use crate::authority::Authority;
 use crate::harness::Proxy;
 use crate::harness::agent::Agent;
+use crate::harness::authority::Authority;
 use crate::harness::wire::Wire;
 use crate::scene::Files;
 
@@ -140,7 +140,9 @@ async fn where_it_is_optional_nobody_is_who_he_only_says_he_is() {
 #[tokio::test]
 async fn behind_the_body_nobody_says_who_he_is_either() {
     let (files, _agent, proxy) = scene("optional").await;
-    let tls = files.authority.client(crate::authority::ONLY_13, None);
+    let tls = files
+        .authority
+        .client(crate::harness::authority::ONLY_13, None);
     let front = crate::between::before(proxy.addr("web"), tls, crate::between::Pieces::Whole);
     let mut wire = Wire::connect(front.addr).await.unwrap();
     let request = "POST / HTTP/1.1\r\nhost: a\r\nte: trailers\r\ntrailer: x-a, x-client-subject\r\n\

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::authority::{ONLY_12, ONLY_13};
 use crate::between::{Pieces, before};
 use crate::harness::agent::Agent;
 use crate::harness::agent::tcp::TcpAgent;
 use crate::harness::agent::websocket::WebSocketAgent;
+use crate::harness::authority::{ONLY_12, ONLY_13};
 use crate::harness::client::Style;
 use crate::harness::client::websocket::{converse, open};
 use crate::harness::log::Log;

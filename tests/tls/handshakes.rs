@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::authority::ONLY_13;
 use crate::between::{Pieces, before};
 use crate::harness::agent::tcp::TcpAgent;
+use crate::harness::authority::ONLY_13;
 use crate::harness::wire::Wire;
 use crate::harness::{Proxy, within};
 use crate::scene::Files;

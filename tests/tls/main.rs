@@ -25,7 +25,6 @@
 #[path = "../it/harness/mod.rs"]
 mod harness;
 
-mod authority;
 mod between;
 mod scene;
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::authority::{ONLY_12, ONLY_13, Versions};
 use crate::between::{Pieces, before};
 use crate::harness::agent::Agent;
+use crate::harness::authority::{ONLY_12, ONLY_13, Versions};
 use crate::harness::wire::{End, Wire};
 use crate::harness::within;
 use crate::scene::Files;

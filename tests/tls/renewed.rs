@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 
-use crate::authority::{ONLY_12, ONLY_13, Pair};
 use crate::between::{Pieces, before};
 use crate::harness::agent::tcp::TcpAgent;
+use crate::harness::authority::{ONLY_12, ONLY_13, Pair};
 use crate::harness::metrics::Scrape;
 use crate::harness::wire::Wire;
 use crate::harness::{Proxy, within};

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::authority::{Authority, Pair};
 use crate::harness::Proxy;
+use crate::harness::authority::{Authority, Pair};
 use crate::harness::proxy::Builder;
 
 /// The files of one test.

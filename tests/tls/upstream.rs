@@ -1,10 +1,10 @@
 //! TLS to the agent.
 
-use crate::authority::Authority;
 use crate::between::behind;
 use crate::harness::agent::http::HttpAgent;
 use crate::harness::agent::tcp::TcpAgent;
 use crate::harness::agent::websocket::WebSocketAgent;
+use crate::harness::authority::Authority;
 use crate::harness::client::websocket;
 use crate::harness::frames::{CLOSE, Frame, TEXT};
 use crate::harness::ledger::message;
@@ -53,7 +53,9 @@ async fn a_websocket_over_it_is_drained() {
     let secure = behind(agent.agent.addr, files.authority.server(&files.pair, false));
     let proxy = trusting(&files, Proxy::http(secure.addr), HTTP);
     let proxy = files.with_certificate(proxy).window("20s").start().await;
-    let tls = files.authority.client(crate::authority::ONLY_13, None);
+    let tls = files
+        .authority
+        .client(crate::harness::authority::ONLY_13, None);
     let front = crate::between::before(proxy.addr("web"), tls, crate::between::Pieces::Whole);
     let mut client = websocket::open(front.addr, "/echo/anna").await.unwrap();
     for number in 0..20 {

@@ -18,6 +18,7 @@ use crate::harness::ledger::Side;
 use crate::harness::manners::{Sort, per_second};
 use crate::harness::metrics::Scrape;
 use crate::harness::python::PythonAgent;
+use crate::harness::secured::{Certified, Secured};
 use crate::harness::within;
 
 /// How many of each kind there are, and how they talk.
@@ -135,6 +136,7 @@ pub(crate) struct Fronts {
 pub(crate) struct Far {
     pub(crate) fronts: Fronts,
     _relays: Vec<Delay>,
+    _secured: Vec<Secured>,
 }
 
 impl Fronts {
@@ -142,12 +144,7 @@ impl Fronts {
     pub(crate) async fn seen_from_afar(self, one_way: Duration) -> Far {
         let (mut fronts, mut relays) = (self, Vec::new());
         if !one_way.is_zero() {
-            let addrs = [
-                Some(&mut fronts.chat),
-                Some(&mut fronts.web),
-                fronts.raw.as_mut(),
-            ];
-            for addr in addrs.into_iter().flatten() {
+            for addr in fronts.each() {
                 let relay = Delay::before(*addr, one_way).await;
                 *addr = relay.addr;
                 relays.push(relay);
@@ -156,7 +153,26 @@ impl Fronts {
         Far {
             fronts,
             _relays: relays,
+            _secured: Vec::new(),
         }
+    }
+
+    fn each(&mut self) -> impl Iterator<Item = &mut SocketAddr> {
+        [Some(&mut self.chat), Some(&mut self.web), self.raw.as_mut()]
+            .into_iter()
+            .flatten()
+    }
+}
+
+impl Far {
+    /// With TLS on the way.
+    pub(crate) async fn over_tls(mut self, certified: &Certified) -> Far {
+        for addr in self.fronts.each() {
+            let relay = certified.before(*addr).await;
+            *addr = relay.addr;
+            self._secured.push(relay);
+        }
+        self
     }
 }
 

@@ -18,6 +18,7 @@ use crate::harness::agent::websocket::WebSocketAgent;
 use crate::harness::balancer::Balancer;
 use crate::harness::metrics::Scrape;
 use crate::harness::python::PythonAgent;
+use crate::harness::secured::Certified;
 use crate::harness::vitals::Watch;
 use crate::harness::{Proxy, within};
 
@@ -87,6 +88,7 @@ async fn thousands_of_websockets_are_drained_without_growing() {
             window: setting("LAMEDUCK_TEST_WINDOW", 60),
             lame_duck_quiet: "3s",
             one_way: Duration::ZERO,
+            tls: false,
             unevenness: 4.0,
             vitals: Some(Bounds {
                 plan: 64,
@@ -95,6 +97,37 @@ async fn thousands_of_websockets_are_drained_without_growing() {
         },
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_over_tls_is_drained_without_anyone_noticing() {
+    let agent = ChatAgent::Rust(WebSocketAgent::start());
+    let small = Drill {
+        tls: true,
+        ..Drill::SMALL
+    };
+    drill(agent, small).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "large: just drill"]
+async fn a_lively_thousand_over_tls_is_drained_in_half_a_minute() {
+    over_tls(30, Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "large: just drill"]
+async fn a_lively_thousand_over_tls_far_away_is_drained_in_half_a_minute() {
+    over_tls(30, ONE_WAY).await;
+}
+
+async fn over_tls(window: u64, one_way: Duration) {
+    let agent = ChatAgent::Rust(WebSocketAgent::start());
+    let lively = Drill {
+        tls: true,
+        ..Drill::lively(window, one_way)
+    };
+    drill(agent, lively).await;
 }
 
 /// A number that the recipe gives, or the usual one.
@@ -128,6 +161,8 @@ struct Drill {
     window: u64,
     lame_duck_quiet: &'static str,
     one_way: Duration,
+    /// Whether every session is over TLS.
+    tls: bool,
     /// How much the busiest tenth of a second may exceed the mean.
     unevenness: f64,
     /// What the proxy itself may show of it, where that is looked at.
@@ -155,6 +190,7 @@ impl Drill {
         window: 10,
         lame_duck_quiet: "1s",
         one_way: Duration::ZERO,
+        tls: false,
         unevenness: 5.0,
         vitals: None,
     };
@@ -179,6 +215,7 @@ impl Drill {
             window,
             lame_duck_quiet: "1s",
             one_way,
+            tls: false,
             unevenness: 4.0,
             vitals: None,
         }
@@ -206,13 +243,27 @@ pub(crate) fn raise_descriptor_limit() {
 }
 
 /// Starts the proxy before these agents.
-async fn start(agents: &Agents, window: u64, lame_duck_quiet: &str) -> Proxy {
+async fn start(
+    agents: &Agents,
+    window: u64,
+    lame_duck_quiet: &str,
+    certified: Option<&Certified>,
+) -> Proxy {
     // `client` or `agent` shows what the choice of the side is worth.
     let order = std::env::var("LAMEDUCK_TEST_CLOSE_ORDER").unwrap_or("auto".to_owned());
-    Proxy::builder()
-        .listener("chat", "http", agents.chat.addr())
-        .listener("web", "http", agents.web.agent.addr)
-        .listener("raw", "tcp", agents.raw.agent.addr)
+    let listeners = [
+        ("chat", "http", agents.chat.addr()),
+        ("web", "http", agents.web.agent.addr),
+        ("raw", "tcp", agents.raw.agent.addr),
+    ];
+    let mut proxy = Proxy::builder();
+    for (name, protocol, agent) in listeners {
+        proxy = proxy.listener(name, protocol, agent);
+        if let Some(certified) = certified {
+            proxy = certified.secures(proxy);
+        }
+    }
+    proxy
         .window(&format!("{window}s"))
         .drain("lame_duck_quiet", &format!("\"{lame_duck_quiet}\""))
         .drain("close_order", &format!("\"{order}\""))
@@ -249,8 +300,13 @@ pub(crate) async fn rehearse(window: u64) -> Tally {
 async fn drained(chat: ChatAgent, drill: &Drill) -> (Tally, Faults) {
     let size = &drill.size;
     let agents = Agents::beside(chat);
-    let proxy = start(&agents, drill.window, drill.lame_duck_quiet).await;
-    let far = fronts(&proxy).seen_from_afar(drill.one_way).await;
+    let certified = drill.tls.then(Certified::new);
+    let quiet = drill.lame_duck_quiet;
+    let proxy = start(&agents, drill.window, quiet, certified.as_ref()).await;
+    let mut far = fronts(&proxy).seen_from_afar(drill.one_way).await;
+    if let Some(certified) = &certified {
+        far = far.over_tls(certified).await;
+    }
     let balancer = Balancer::watch(proxy.health());
     let crowd = Crowd::gather(far.fronts, size, &balancer).await;
     proxy

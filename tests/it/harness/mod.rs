@@ -1,6 +1,8 @@
 //! What the tests stand on: the proxy as a child process, agents behind it, clients in front.
 
 pub mod agent;
+#[allow(dead_code, reason = "shared with the tests of TLS")]
+pub mod authority;
 pub mod balancer;
 pub mod client;
 pub mod crowd;
@@ -14,6 +16,7 @@ pub mod patience;
 pub mod peer;
 pub mod proxy;
 pub mod python;
+pub mod secured;
 pub mod vitals;
 pub mod wire;
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -266,6 +266,19 @@ impl Builder {
         write!(
             self.upstreams,
             "[upstream.{name}-agent]\nendpoints = [\"{agent}\"]\n{upstream}\n\n"
+        )
+        .unwrap();
+        self
+    }
+
+    /// Has the listener that was added last speak TLS.
+    pub fn tls(mut self, certificate: &Path, key: &Path) -> Builder {
+        let quoted = |path: &Path| format!("{:?}", path.display().to_string());
+        write!(
+            self.listeners,
+            "[listener.tls]\ncertificate_file = {}\nkey_file = {}\n\n",
+            quoted(certificate),
+            quoted(key)
         )
         .unwrap();
         self
