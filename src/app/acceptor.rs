@@ -115,7 +115,7 @@ impl Acceptor {
             .borrow()
             .at(self.listener)
             .is_some_and(|served| {
-                served.settings.protocol == Protocol::Tcp && served.late == LateArrivals::Refuse
+                served.settings.protocol != Protocol::Http && served.late == LateArrivals::Refuse
             });
         closes && view.of(self.listener).refuses()
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, Drain, LateArrivals, Listener, ListenerName, Upstream};
+use crate::config::{Config, LateArrivals, Listener, ListenerName, Route, Upstream, UpstreamName};
 use crate::net::tls::{TlsListener, TlsListeners};
 use crate::net::{Endpoints, Upstreams};
 use crate::session::{Limiter, ListenerIndex, Roster};
@@ -42,19 +42,37 @@ pub(super) struct Served {
     /// There where something has to be counted over all workers.
     pub(super) limiter: Option<Arc<Limiter>>,
     pub(super) agent: Arc<Endpoints>,
+    /// Who goes elsewhere.
+    pub(super) routes: Vec<Routed>,
     /// There where TLS is spoken.
     pub(super) tls: Option<Arc<TlsListener>>,
     /// There is one where late arrivals are forwarded.
     pub(super) peer: Option<Arc<Endpoints>>,
 }
 
+/// A route, and where it leads.
+pub(super) struct Routed {
+    pub(super) route: Route,
+    pub(super) upstream: Upstream,
+    pub(super) agent: Arc<Endpoints>,
+}
+
 impl Served {
-    /// Whether a listener with these settings is served as this one is.
-    pub(super) fn is_as(&self, settings: &Listener, upstream: &Upstream, drain: &Drain) -> bool {
+    /// Whether a listener with these settings is served as this one is, in this configuration.
+    pub(super) fn is_as(&self, settings: &Listener, config: &Config) -> bool {
+        let drain = &config.drain;
         let own = (self.late, self.sse_retry, self.close_timeout);
+        let same = |upstream: &Upstream| config.upstreams.contains(upstream);
         self.settings == *settings
-            && self.upstream == *upstream
+            && same(&self.upstream)
+            && self.routes.iter().all(|routed| same(&routed.upstream))
             && own == (drain.late_arrivals, drain.sse_retry, drain.close_timeout)
+    }
+
+    /// Where its sessions go.
+    fn agents(&self) -> impl Iterator<Item = &Arc<Endpoints>> {
+        let routes = self.routes.iter().map(|routed| &routed.agent);
+        routes.chain([&self.agent])
     }
 
     fn is_counted_by(&self, limiter: Option<&Arc<Limiter>>) -> bool {
@@ -116,18 +134,28 @@ impl Plan {
         let mut places = Vec::new();
         for settings in &config.listeners {
             let place = roster.find(&settings.name.0);
-            let mut upstreams = config.upstreams.iter().zip(&agents);
-            let of = upstreams.find(|(upstream, _)| upstream.name == settings.upstream);
-            let (Some(place), Some((upstream, agent))) = (place, of) else {
+            let of = |name: &UpstreamName| {
+                let mut upstreams = config.upstreams.iter().zip(&agents);
+                upstreams.find(|(upstream, _)| upstream.name == *name)
+            };
+            let (Some(place), Some((upstream, agent))) = (place, of(&settings.upstream)) else {
                 continue;
             };
+            let routes = settings.routes.iter().filter_map(|route| {
+                let (upstream, agent) = of(&route.upstream)?;
+                Some(Routed {
+                    route: route.clone(),
+                    upstream: upstream.clone(),
+                    agent: Arc::clone(agent),
+                })
+            });
             let at = usize::from(place.0);
             if places.len() <= at {
                 places.resize_with(at + 1, || None);
             }
             places[at] = Some(match self.at(place) {
                 Some(before)
-                    if before.is_as(settings, upstream, &config.drain)
+                    if before.is_as(settings, &config)
                         && before.is_counted_by(limiter.as_ref()) =>
                 {
                     Arc::clone(before)
@@ -140,6 +168,7 @@ impl Plan {
                     close_timeout: config.drain.close_timeout,
                     limiter: limiter.clone(),
                     agent: Arc::clone(agent),
+                    routes: routes.collect(),
                     tls: self.tls_for(place, settings)?,
                     peer: peers::endpoints(take(), settings, upstream).map(Arc::new),
                 }),
@@ -211,7 +240,7 @@ impl Plan {
         tls.replace(self.tls_listeners());
         let used = |agent: &&Arc<Endpoints>| {
             let mut served = self.served();
-            served.any(|(_, served)| Arc::ptr_eq(&served.agent, agent))
+            served.any(|(_, served)| served.agents().any(|used| Arc::ptr_eq(used, agent)))
         };
         upstreams.replace(
             self.agents.iter().cloned().collect(),

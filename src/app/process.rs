@@ -442,10 +442,7 @@ fn most_connections(config: &Config, descriptors: &Descriptors) -> usize {
 }
 
 fn say_listening(name: &ListenerName, protocol: crate::config::Protocol, socket: &TcpListener) {
-    let protocol = match protocol {
-        crate::config::Protocol::Http => "http",
-        crate::config::Protocol::Tcp => "tcp",
-    };
+    let protocol = protocol.label();
     if let Ok(addr) = socket.local_addr() {
         tracing::info!(listener = %name, protocol, %addr, "listening");
     }

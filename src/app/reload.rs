@@ -261,10 +261,8 @@ fn changes(
     warnings: &[Finding],
 ) -> Reloaded {
     let changed = after.served().filter(|(listener, served)| {
-        let drain = &after.config.drain;
-        before
-            .at(*listener)
-            .is_some_and(|before| !before.is_as(&served.settings, &served.upstream, drain))
+        let before = before.at(*listener);
+        before.is_some_and(|before| !before.is_as(&served.settings, &after.config))
     });
     let upstreams = after.config.upstreams.iter();
     let upstreams = upstreams.filter(|upstream| !before.config.upstreams.contains(upstream));

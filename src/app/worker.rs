@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,22 +11,19 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::{Goodbye, Protocol, ProxyOut};
-use crate::http::{Accepted, Agent, Arrival, Connections, Site};
-use crate::net::proxy_protocol::Proxied;
+use crate::config::{Protocol, Upstream};
+use crate::http::{Agent, Arrival, Connections, Site};
 use crate::net::tls::Handshakes;
 use crate::net::{Endpoints, Tasks};
-use crate::relay::{Pump, Speech, Tunnel};
+use crate::relay::Pump;
 use crate::session::{
-    Connected, Home, Ledger, ListenerIndex, Order, Page, Phase, PhaseView, Refusal, SessionId,
-    Terms, Ticket,
+    Home, Ledger, ListenerIndex, Order, Page, Phase, PhaseView, Refusal, SessionId, Terms,
 };
 
 use super::acceptor::Acceptor;
-use super::client::Client;
 use super::door::Door;
 use super::doors::Opening;
-use super::peers;
+use super::place::{Arrived, Place};
 use super::plan::{Plan, Served};
 use super::upkeep::Upkeep;
 use super::wiring::{Birth, Handed, Shared};
@@ -59,21 +55,6 @@ struct Worker {
     places: Vec<Option<Rc<Place>>>,
     /// Those of places that a reload has changed, as long as sessions use them.
     former: Vec<Weak<Agent>>,
-}
-
-/// A listener as this worker serves it.
-struct Place {
-    served: Arc<Served>,
-    door: Door,
-    pump: Pump,
-    tasks: Tasks,
-    phase: Rc<Cell<Phase>>,
-    agent: Rc<Agent>,
-    peer: Option<Rc<Agent>>,
-    /// None for raw TCP.
-    site: Option<Rc<Site>>,
-    tls: Option<Handshakes>,
-    goodbye: Rc<Goodbye>,
 }
 
 async fn work(birth: Birth) -> io::Result<()> {
@@ -143,9 +124,7 @@ impl Worker {
             }
             let place = self.place(listener, served);
             if let Some(before) = self.places[at].replace(Rc::new(place)) {
-                let agents = [Some(Rc::clone(&before.agent)), before.peer.clone()];
-                self.former
-                    .extend(agents.iter().flatten().map(Rc::downgrade));
+                self.former.extend(before.agents().map(Rc::downgrade));
             }
         }
         self.note_phase(&self.shared.phase.borrow());
@@ -156,11 +135,17 @@ impl Worker {
             settings, upstream, ..
         } = &**served;
         let tells = self.ledger.has_records();
-        let agent = |endpoints: &Arc<Endpoints>| {
+        let agent = |upstream: &Upstream, endpoints: &Arc<Endpoints>| {
             let (endpoints, tasks) = (Arc::clone(endpoints), self.tasks.clone());
             Rc::new(Agent::new(upstream, endpoints, tasks).telling(tells))
         };
-        let (agent, peer) = (agent(&served.agent), served.peer.as_ref().map(agent));
+        let routes = served.routes.iter().map(|routed| {
+            let agent = agent(&routed.upstream, &routed.agent);
+            (routed.route.clone(), agent)
+        });
+        let routes: Vec<_> = routes.collect();
+        let peer = served.peer.as_ref().map(|peer| agent(upstream, peer));
+        let agent = agent(upstream, &served.agent);
         let goodbye = Rc::new(settings.goodbye.clone());
         let phase = Rc::new(Cell::new(Phase::Starting));
         let health = Arc::clone(&self.shared.health);
@@ -174,6 +159,7 @@ impl Worker {
                 sse_retry: served.sse_retry,
                 goodbye: Rc::clone(&goodbye),
                 agent: Rc::clone(&agent),
+                routes: routes.clone(),
                 peer: peer.clone(),
                 pump: self.pump.clone(),
                 connections: self.connections.clone(),
@@ -200,6 +186,7 @@ impl Worker {
             tasks: self.tasks.clone(),
             phase,
             agent,
+            routes,
             peer,
             site,
             tls,
@@ -283,7 +270,7 @@ impl Worker {
         let (plan, pump) = (Arc::clone(&self.plan.borrow()), &self.pump);
         self.upkeep.look(&plan, pump, &self.connections);
         for place in self.places.iter().flatten() {
-            for agent in [&place.agent].into_iter().chain(&place.peer) {
+            for agent in place.agents() {
                 agent.sweep();
             }
         }
@@ -326,192 +313,6 @@ impl Worker {
                 Home::Pump => self.pump.leave(*id, terms),
                 Home::Http => self.connections.leave(*id, terms.until),
             }
-        }
-    }
-}
-
-/// A connection on its way through the door.
-struct Arrived {
-    socket: std::net::TcpStream,
-    /// The other end of the socket, which may be a balancer's.
-    from: SocketAddr,
-    /// Whose it is, as a balancer said.
-    proxied: Option<Box<Proxied>>,
-    connected: Connected,
-    arrival: Arrival,
-}
-
-impl Arrived {
-    fn client(&self) -> SocketAddr {
-        self.proxied.as_ref().map_or(self.from, |it| it.client)
-    }
-}
-
-impl Place {
-    /// Asks the balancer whose connection it is, and serves it.
-    async fn ask(self: Rc<Self>, mut arrived: Arrived) {
-        let Some(proxy) = &self.door.edge.proxy_protocol else {
-            return;
-        };
-        let asked = self.door.ask(proxy, arrived.socket, arrived.from).await;
-        let Some((socket, proxied)) = asked else {
-            return;
-        };
-        arrived.socket = socket;
-        arrived.proxied = proxied;
-        // The answer may have taken its time.
-        if arrived.arrival == Arrival::Welcome && self.phase.get().refuses() {
-            arrived.arrival = Arrival::Late;
-        }
-        self.serve(arrived);
-    }
-
-    /// What an agent is told of the client, where one is told anything.
-    fn introduction(&self, arrived: &Arrived) -> Option<Box<Proxied>> {
-        let agents = [&self.agent].into_iter().chain(&self.peer);
-        let is_told = |agent: &Rc<Agent>| agent.proxy_protocol() != ProxyOut::Off;
-        if !agents.into_iter().any(is_told) {
-            return None;
-        }
-        let own = || {
-            let destination = arrived.socket.local_addr().ok()?;
-            let ip = destination.ip().to_canonical();
-            Some(Box::new(Proxied {
-                client: arrived.from,
-                destination: SocketAddr::new(ip, destination.port()),
-                vpc_endpoint: None,
-            }))
-        };
-        arrived.proxied.clone().or_else(own)
-    }
-
-    /// Serves a connection, or turns it away.
-    fn serve(&self, mut arrived: Arrived) {
-        let client = arrived.client();
-        let listener = self.door.listener;
-        let counted = self.door.connection(client);
-        if let (Err(refused), Arrival::Welcome) = (counted, arrived.arrival) {
-            arrived.arrival = Arrival::TooMany(refused);
-        }
-        let proxied = self.introduction(&arrived);
-        let Arrived {
-            socket,
-            from,
-            connected,
-            arrival,
-            ..
-        } = arrived;
-        if let Some(site) = &self.site {
-            let accepted = Accepted {
-                socket,
-                client,
-                connected,
-                proxied,
-                arrival,
-            };
-            return self.tasks.spawn(Rc::clone(site).serve(accepted));
-        }
-        if arrival == Arrival::Overload {
-            self.door.ledger.refused(listener, Refusal::Overload);
-        }
-        if let Arrival::Overload | Arrival::TooMany(_) = arrival {
-            return self.tasks.spawn(Client::Plain(socket).turn_away(connected));
-        }
-        let Ok(ticket) = self.door.session(client) else {
-            return self.tasks.spawn(Client::Plain(socket).turn_away(connected));
-        };
-        let late = arrival == Arrival::Late;
-        let way = Way {
-            pump: self.pump.clone(),
-            goodbye: Rc::clone(&self.goodbye),
-            agent: Rc::clone(&self.agent),
-            peer: self.peer.clone().filter(|_| late),
-            tls: self.tls.clone(),
-            from,
-            proxied,
-            ticket,
-        };
-        self.tasks.spawn(way.relay(socket, client, connected));
-    }
-}
-
-/// The way of a raw TCP connection.
-struct Way {
-    /// The other end of the client's socket.
-    from: SocketAddr,
-    /// What the agent is told of the client, if it is.
-    proxied: Option<Box<Proxied>>,
-    ticket: Option<Box<Ticket>>,
-    pump: Pump,
-    goodbye: Rc<Goodbye>,
-    agent: Rc<Agent>,
-    /// Set for a late arrival that is to be forwarded.
-    peer: Option<Rc<Agent>>,
-    tls: Option<Handshakes>,
-}
-
-impl Way {
-    async fn relay(
-        self,
-        socket: std::net::TcpStream,
-        client_addr: SocketAddr,
-        connected: Connected,
-    ) {
-        let client = match Client::greet(socket, self.tls.as_ref()).await {
-            Ok(client) => client,
-            Err(e) => {
-                tracing::debug!(client.addr = %client_addr, error = %e, "no TLS");
-                if let Some(why) = e.refusal() {
-                    connected.ledger().refused(connected.listener(), why);
-                }
-                return;
-            }
-        };
-        let (agent, why) = match &self.peer {
-            Some(peer) => (peer, Refusal::Draining),
-            None => (&self.agent, Refusal::Upstream),
-        };
-        let key = agent.dialer().address_key(client_addr.ip());
-        let upstream = match agent.dialer().dial(key, self.proxied.as_deref()).await {
-            Ok((upstream, _))
-                if self.peer.is_some() && peers::passes_back(&upstream, self.from) =>
-            {
-                None
-            }
-            Ok((upstream, seat)) => Some((upstream.into_parts(), seat)),
-            Err(e) => {
-                tracing::debug!(client.addr = %client_addr, error = %e, "no agent");
-                None
-            }
-        };
-        let Some((upstream, seat)) = upstream else {
-            connected.ledger().refused(connected.listener(), why);
-            return client.turn_away(connected).await;
-        };
-        let (Ok((upstream, upstream_tls)), Ok((client, client_tls))) =
-            (upstream, client.into_parts())
-        else {
-            return;
-        };
-        let tunnel = Tunnel {
-            client,
-            client_tls,
-            upstream,
-            upstream_tls,
-            seat,
-            to_upstream: Default::default(),
-            to_client: Default::default(),
-            speech: Speech::Bytes,
-            goodbye: self.goodbye,
-            connected,
-            counted: None,
-            client_addr,
-            client_key: None,
-            ticket: self.ticket,
-            max_message: None,
-        };
-        if let Err(e) = self.pump.open(tunnel) {
-            tracing::warn!(error = %e, "a connection could not be watched");
         }
     }
 }

@@ -42,7 +42,7 @@ impl fmt::Display for Default {
 /// Every known key, as the reader itself asks for them.
 pub fn known_keys() -> Vec<Key> {
     // One of each table that may be there several times; its missing keys are no matter here.
-    const TABLES: &str = "[[listener]]\n[upstream.agent]\n";
+    const TABLES: &str = "[[listener]]\n[[listener.route]]\n[upstream.agent]\n";
     let (table, _) = DeTable::parse_recoverable(TABLES);
     let reader = Reader::new(Source::new(None, TABLES));
     Raw::read(&mut reader.root(table.get_ref()));

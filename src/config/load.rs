@@ -8,6 +8,7 @@ use toml::de::DeTable;
 
 use super::finding::{Faults, Finding, Severity, Source};
 use super::overrides::Overrides;
+use super::route::RawRoute;
 use super::rules;
 use super::schema::{Raw, RawDrain, RawHooks, RawHttp, RawListener, RawUpstream};
 use super::section::{Found, Reader};
@@ -150,6 +151,12 @@ impl RawListener {
             bind: self.bind?.value,
             protocol: self.protocol?.value,
             upstream: self.upstream?.value,
+            routes: self
+                .routes
+                .value
+                .into_iter()
+                .filter_map(RawRoute::into_route)
+                .collect(),
             http: self.http.into_http(),
             goodbye: Goodbye {
                 close_code: self.websocket_close_code.value,

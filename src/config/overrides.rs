@@ -120,6 +120,7 @@ fn replace_listeners(urls: &[ListenUrl], raw: &mut Raw, root: &Section<'_>, read
             bind: Some(Found::by_flag(url.bind, FLAG)),
             protocol: Some(Found::by_flag(url.protocol, FLAG)),
             upstream: upstream.clone().map(|name| Found::by_flag(name, FLAG)),
+            routes: Found::by_flag(Vec::new(), FLAG),
             own_http: Origin::Default,
             http: raw.http.inherited(),
             tls: RawServerTls::read(&mut root.absent("tls")),
@@ -138,10 +139,7 @@ fn replace_listeners(urls: &[ListenUrl], raw: &mut Raw, root: &Section<'_>, read
 
 /// `http-8080`, or `http-8080-2` for the second such.
 fn free_name(url: &ListenUrl, listeners: &[RawListener]) -> ListenerName {
-    let protocol = match url.protocol {
-        Protocol::Http => "http",
-        Protocol::Tcp => "tcp",
-    };
+    let protocol = url.protocol.label();
     let same = |listener: &&RawListener| {
         listener
             .protocol

@@ -37,12 +37,15 @@ pub(super) fn check(raw: &Raw, reader: &Reader<'_>, has_file: bool) {
     for listener in &raw.listeners.value {
         idle_timeout(&listener.http, &format!("{}.http", listener.path), reader);
         let protocol = listener.protocol.as_ref().map(|protocol| protocol.value);
+        for route in &listener.routes.value {
+            route.check(protocol, reader);
+        }
         listener.tls.check(protocol, reader);
         listener.edge.check(&listener.path, reader);
         if listener
             .protocol
             .as_ref()
-            .is_some_and(|protocol| protocol.value == Protocol::Tcp)
+            .is_some_and(|protocol| protocol.value != Protocol::Http)
         {
             http_keys_on_tcp(listener, reader);
         }
@@ -65,14 +68,18 @@ fn listeners(raw: &Raw, reader: &Reader<'_>) {
             }
             names.push(name);
         }
-        upstream_of(listener, raw, reader);
+        let of_routes = listener.routes.value.iter();
+        let wanted = of_routes.map(|route| (&route.upstream, &route.path_of_table));
+        let own = (&listener.upstream, &listener.path);
+        for (wanted, path) in wanted.chain([own]) {
+            if let Some(wanted) = wanted {
+                upstream_exists(wanted, path, raw, reader);
+            }
+        }
     }
 }
 
-fn upstream_of(listener: &RawListener, raw: &Raw, reader: &Reader<'_>) {
-    let Some(wanted) = &listener.upstream else {
-        return;
-    };
+fn upstream_exists(wanted: &Found<UpstreamName>, path: &str, raw: &Raw, reader: &Reader<'_>) {
     let all_known = raw.upstreams.is_sound()
         && !raw.upstreams.value.is_empty()
         && raw
@@ -102,12 +109,7 @@ fn upstream_of(listener: &RawListener, raw: &Raw, reader: &Reader<'_>) {
         ),
     };
     let what = format!("there is no upstream `{}`", wanted.value);
-    reader.error(
-        &wanted.origin,
-        &format!("{}.upstream", listener.path),
-        what,
-        help,
-    );
+    reader.error(&wanted.origin, &format!("{path}.upstream"), what, help);
 }
 
 fn upstreams(raw: &Raw, reader: &Reader<'_>, has_file: bool) {
@@ -172,20 +174,23 @@ fn exists(name: &UpstreamName, raw: &Raw) -> bool {
 /// Whether a listener without HTTP leads there.
 fn is_used_by_bytes(name: &UpstreamName, raw: &Raw) -> bool {
     raw.listeners.value.iter().any(|listener| {
-        let wanted = listener.upstream.as_ref();
         let protocol = listener.protocol.as_ref();
-        wanted.is_some_and(|wanted| wanted.value == *name)
-            && protocol.is_some_and(|protocol| protocol.value == Protocol::Tcp)
+        leads_to(listener, name) && protocol.is_some_and(|it| it.value != Protocol::Http)
     })
 }
 
 fn is_used(name: &UpstreamName, raw: &Raw) -> bool {
-    let mut wanted = raw
-        .listeners
-        .value
-        .iter()
-        .filter_map(|listener| listener.upstream.as_ref());
-    wanted.any(|wanted| wanted.value == *name)
+    let mut listeners = raw.listeners.value.iter();
+    listeners.any(|listener| leads_to(listener, name))
+}
+
+/// Whether sessions of a listener go there.
+fn leads_to(listener: &RawListener, name: &UpstreamName) -> bool {
+    let routes = listener.routes.value.iter();
+    let mut all = routes
+        .map(|route| &route.upstream)
+        .chain([&listener.upstream]);
+    all.any(|wanted| wanted.as_ref().is_some_and(|wanted| wanted.value == *name))
 }
 
 fn binds(raw: &Raw, reader: &Reader<'_>) {

@@ -13,6 +13,7 @@ use http::HeaderName;
 use super::announcement::Announcement;
 use super::edge::{RawAccessLog, RawLimits, RawListenerEdge, RawUpstreamEdge};
 use super::platform::RawPlatforms;
+use super::route::RawRoute;
 use super::section::{Found, Origin, Section};
 use super::tls::{RawClientTls, RawServerTls};
 use super::types::{
@@ -48,6 +49,7 @@ pub(super) struct RawListener {
     pub(super) bind: Option<Found<SocketAddr>>,
     pub(super) protocol: Option<Found<Protocol>>,
     pub(super) upstream: Option<Found<UpstreamName>>,
+    pub(super) routes: Found<Vec<RawRoute>>,
     /// Where `[listener.http]` begins, if it is there.
     pub(super) own_http: Origin,
     pub(super) http: RawHttp,
@@ -188,6 +190,9 @@ impl RawListener {
             bind: table.required("bind", value::socket_address, "bind = \"0.0.0.0:8080\""),
             protocol: table.required("protocol", value::protocol, "protocol = \"http\""),
             upstream: table.required("upstream", value::upstream_name, "upstream = \"agent\""),
+            routes: table
+                .tables("route")
+                .map_each(|mut route| RawRoute::read(&mut route)),
             own_http: own_http.origin(),
             http: http.overridden(&mut own_http),
             tls: RawServerTls::read(&mut table.table("tls")),

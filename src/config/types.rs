@@ -12,6 +12,7 @@ use http::HeaderName;
 use super::announcement::Announcement;
 use super::edge::{AccessLog, Limits, ListenerEdge};
 use super::platform::Platforms;
+use super::route::Route;
 use super::tls::ServerTls;
 use super::token::Token;
 use super::upstream::Upstream;
@@ -78,6 +79,8 @@ pub enum Protocol {
     Http,
     /// Bytes, untouched.
     Tcp,
+    /// TLS, untouched, but for the name of the server that is asked for.
+    TlsPassthrough,
 }
 
 impl Protocol {
@@ -86,6 +89,7 @@ impl Protocol {
         match self {
             Protocol::Http => "http",
             Protocol::Tcp => "tcp",
+            Protocol::TlsPassthrough => "tls-passthrough",
         }
     }
 }
@@ -101,6 +105,8 @@ pub struct Listener {
     pub protocol: Protocol,
     /// The agent's name in [`Config::upstreams`].
     pub upstream: UpstreamName,
+    /// Who goes elsewhere: the first that takes a session.
+    pub routes: Vec<Route>,
     /// The HTTP settings in force here: the listener's own over the general ones.
     pub http: Http,
     /// How sessions here are asked to go.

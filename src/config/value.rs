@@ -8,6 +8,7 @@ mod hook;
 mod kubernetes;
 mod number;
 mod protect;
+mod route;
 mod service;
 mod switch;
 mod text;
@@ -45,6 +46,7 @@ pub(super) use number::{
     workers,
 };
 pub(super) use protect::{protect_for, protect_when};
+pub(super) use route::{route_host, route_path};
 pub(super) use service::{command, metadata_url, namespace, on_freeze, own_metadata_url, vm_name};
 pub(super) use switch::switch;
 pub(super) use text::{

@@ -77,7 +77,7 @@ pub(super) async fn forward(
         copy.as_ref()
             .map(|head| head_of(head, RequestBody::empty()))
     };
-    let agent = peer.unwrap_or(&site.agent);
+    let agent = peer.unwrap_or_else(|| site.agent_of(&request));
     let key = stickiness::key_of(
         agent.dialer().balance(),
         request.headers(),

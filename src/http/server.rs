@@ -10,7 +10,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, StatusCode};
+use http::header::HOST;
+use http::{HeaderName, Request, StatusCode};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tower::{Service, ServiceBuilder, service_fn};
@@ -50,6 +51,8 @@ pub struct Site {
     pub goodbye: Rc<config::Goodbye>,
     /// The agent behind it.
     pub agent: Rc<Agent>,
+    /// The agents of those who go elsewhere.
+    pub routes: Vec<(config::Route, Rc<Agent>)>,
     /// The peer that late arrivals are passed to, where they are to be forwarded.
     pub peer: Option<Rc<Agent>>,
     /// Where upgraded sessions go on.
@@ -130,6 +133,19 @@ impl Site {
     /// The header by which the agent learns whose certificate a client has shown.
     pub(super) fn subject_header(&self) -> Option<&HeaderName> {
         self.tls.as_ref()?.settings().client_subject_header.as_ref()
+    }
+
+    /// The agent that a request goes to: that of the first route which takes it.
+    pub(super) fn agent_of<B>(&self, request: &Request<B>) -> &Rc<Agent> {
+        if self.routes.is_empty() {
+            return &self.agent;
+        }
+        let host = request.headers().get(HOST);
+        let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let path = request.uri().path();
+        let mut routes = self.routes.iter();
+        let found = routes.find(|(route, _)| route.takes(host, path));
+        found.map_or(&self.agent, |(_, agent)| agent)
     }
 
     /// The largest WebSocket message, if there is one, and how long its close handshake may take.

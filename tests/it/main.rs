@@ -43,6 +43,7 @@ mod http_rules;
 mod metrics;
 mod relay_bytes;
 mod reload;
+mod routes;
 mod self_check;
 mod self_check_delay;
 mod unix_agents;

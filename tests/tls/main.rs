@@ -33,6 +33,7 @@ mod client_certificates;
 mod drains;
 mod handshakes;
 mod openssl;
+mod passthrough;
 mod relayed;
 mod renewed;
 mod upstream;

@@ -10,9 +10,15 @@ use crate::scene::{Files, quoted};
 
 /// What `openssl s_client` prints in an exchange with the proxy.
 async fn s_client(files: &Files, proxy: &Proxy, arguments: &[&str]) -> String {
+    let offered = ["-alpn", "h2,http/1.1"];
+    s_client_with(files, proxy, &[&offered, arguments].concat()).await
+}
+
+/// The same, with nothing said of what is spoken over it.
+pub async fn s_client_with(files: &Files, proxy: &Proxy, arguments: &[&str]) -> String {
     let mut child = tokio::process::Command::new("openssl")
         .args(["s_client", "-connect", &proxy.addr("web").to_string()])
-        .args(["-CAfile", &files.path("ca.pem"), "-alpn", "h2,http/1.1"])
+        .args(["-CAfile", &files.path("ca.pem")])
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

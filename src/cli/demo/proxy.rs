@@ -130,6 +130,7 @@ fn config(agent_http: SocketAddr, agent_tcp: SocketAddr, window: Duration) -> Co
         client_key: None,
     };
     let listener = |name: &str, protocol| Listener {
+        routes: Vec::new(),
         name: ListenerName(name.into()),
         bind: loopback(0),
         protocol,

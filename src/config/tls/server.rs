@@ -103,6 +103,11 @@ impl RawServerTls {
             return;
         }
         let key = |key: &str| format!("{}.{key}", self.path);
+        if protocol == Some(Protocol::TlsPassthrough) {
+            let what = "TLS is passed through here, and not ended".to_owned();
+            let help = "leave the table out, or write protocol = \"http\" or \"tcp\"".to_owned();
+            reader.error(&self.origin, &self.path, what, help);
+        }
         let given = |found: &Found<Option<PathBuf>>| found.value.is_some() || !found.is_sound();
         if !given(&self.certificate_file) && !given(&self.certificate_dir) {
             let what = "there is no certificate to show".to_owned();
@@ -129,8 +134,8 @@ impl RawServerTls {
             means_nothing(&ca.origin, "client_ca_file", help);
         }
         let header = &self.client_subject_header;
-        if header.is_given() && protocol == Some(Protocol::Tcp) {
-            let what = "there are no headers on a tcp listener".to_owned();
+        if header.is_given() && protocol.is_some_and(|protocol| protocol != Protocol::Http) {
+            let what = "there are no headers but on an http listener".to_owned();
             let help = "leave it out, or write protocol = \"http\"".to_owned();
             reader.error(&header.origin, &key("client_subject_header"), what, help);
         }

@@ -17,8 +17,11 @@ pub(in crate::config) trait Choice: Copy + PartialEq + 'static {
 }
 
 impl Choice for Protocol {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("http", Protocol::Http), ("tcp", Protocol::Tcp)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("http", Protocol::Http),
+        ("tcp", Protocol::Tcp),
+        ("tls-passthrough", Protocol::TlsPassthrough),
+    ];
     const LATER: &'static [&'static str] = &["tls-passthrough"];
 }
 

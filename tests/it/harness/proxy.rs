@@ -418,17 +418,20 @@ impl Builder {
         command
     }
 
+    /// The configuration of what was added and set.
+    pub fn text(&self) -> String {
+        let mut text = "workers = 2\n\n".to_owned() + &self.listeners + &self.upstreams;
+        for (section, lines) in &self.sections {
+            write!(text, "[{section}]\n{}\n\n", lines.join("\n")).unwrap();
+        }
+        text
+    }
+
     fn file(&self, files: &TempDir) -> Option<PathBuf> {
         let text = match &self.configuration {
             Some(text) => text.clone(),
             None if self.listeners.is_empty() => return None,
-            None => {
-                let mut text = "workers = 2\n\n".to_owned() + &self.listeners + &self.upstreams;
-                for (section, lines) in &self.sections {
-                    write!(text, "[{section}]\n{}\n\n", lines.join("\n")).unwrap();
-                }
-                text
-            }
+            None => self.text(),
         };
         let path = files.path().join(FILE);
         std::fs::write(&path, text).unwrap();
