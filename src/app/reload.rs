@@ -17,6 +17,7 @@ use crate::net::{Tasks, TcpBound, Upstreams, bind};
 use crate::session::{ListenerIndex, Phase, PhaseView, Roster};
 
 use super::doors::Doors;
+use super::error::Error;
 use super::plan::Plan;
 
 /// Reads the configuration anew.
@@ -63,6 +64,7 @@ impl Reloader {
                     changed = ?changes.changed,
                     removed = ?changes.removed,
                     upstreams = ?changes.upstreams,
+                    settings = ?changes.settings,
                     "reloaded"
                 ),
                 Err(why) => {
@@ -105,7 +107,11 @@ impl Reloader {
             Ok(plan) => Arc::new(plan),
             Err(error) => {
                 self.take_back(&added, going);
-                return Err(NotReloaded::Refused(vec![refusal("", &error.to_string())]));
+                let finding = match error {
+                    Error::Tls { of, what } => refusal(&format!("{of}: tls"), &what),
+                    other => refusal("", &other.to_string()),
+                };
+                return Err(NotReloaded::Refused(vec![finding]));
             }
         };
 
@@ -266,6 +272,12 @@ fn changes(
     });
     let upstreams = after.config.upstreams.iter();
     let upstreams = upstreams.filter(|upstream| !before.config.upstreams.contains(upstream));
+    let (then, now) = (&before.config, &after.config);
+    let settings = [
+        ("drain", then.drain == now.drain),
+        ("limits", then.limits == now.limits),
+    ];
+    let settings = settings.into_iter().filter(|(_, same)| !same);
     Reloaded {
         added: added.to_vec(),
         changed: changed
@@ -275,6 +287,7 @@ fn changes(
         upstreams: upstreams
             .map(|upstream| upstream.name.to_string())
             .collect(),
+        settings: settings.map(|(table, _)| table.to_owned()).collect(),
         warnings: warnings.iter().map(ToString::to_string).collect(),
     }
 }

@@ -23,6 +23,8 @@ use super::witness::Witness;
 /// After a reload that lets a listener go, this is how long it is looked for what is left of it
 /// when its sessions have ended: tasks say so a little later.
 const SETTLE: Duration = Duration::from_secs(5);
+/// Why, in words.
+const REASON: &str = "the configuration names it no more";
 /// How often.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -57,7 +59,7 @@ impl Retirements {
             trigger: Trigger::Reload,
             part: Some(part),
             window: None,
-            reason: Some("the configuration names it no more".to_owned()),
+            reason: Some(REASON.to_owned()),
             looks_away: false,
         };
         (self.drains)(request.trigger.label());
@@ -141,7 +143,7 @@ impl Retirements {
             since: now,
             drain: DrainView {
                 trigger: Trigger::Reload.label(),
-                reason: None,
+                reason: Some(REASON.into()),
                 started: now,
                 window,
                 deadline,

@@ -22,6 +22,8 @@ pub struct Signals {
     interrupt: Signal,
     quit: Signal,
     hangup: Signal,
+    /// Meant for parts that are off, or not built: unheard, they would end the process at once.
+    others: [Signal; 2],
 }
 
 impl Signals {
@@ -35,12 +37,17 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
             hangup: signal(SignalKind::hangup())?,
+            others: [
+                signal(SignalKind::user_defined1())?,
+                signal(SignalKind::user_defined2())?,
+            ],
         })
     }
 
     /// Passes signals on to the drain, for as long as it is polled.
     pub async fn serve(mut self, control: Control, reloads: Reloads) {
         let mut interrupted = false;
+        let [log, binary] = &mut self.others;
         loop {
             let (name, window) = tokio::select! {
                 Some(()) = self.terminate.recv() => ("SIGTERM", None),
@@ -57,6 +64,15 @@ impl Signals {
                     tracing::info!(signal = "SIGHUP", "signal");
                     // What came of it is in the log.
                     let _ = reloads.reload().await;
+                    continue;
+                }
+                Some(()) = log.recv() => {
+                    // The access log's own thread hears it too, where there is one.
+                    tracing::info!(signal = "SIGUSR1", "signal");
+                    continue;
+                }
+                Some(()) = binary.recv() => {
+                    tracing::warn!(signal = "SIGUSR2", "handing over to a new binary is not known");
                     continue;
                 }
                 else => return,

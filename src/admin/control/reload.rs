@@ -21,6 +21,8 @@ pub struct Reloaded {
     pub removed: Vec<String>,
     /// Upstreams that are new, or whose settings are others now.
     pub upstreams: Vec<String>,
+    /// Tables of the whole process whose values are others now.
+    pub settings: Vec<String>,
     /// What is legal but dangerous, as `check` says it.
     pub warnings: Vec<String>,
 }
