@@ -46,7 +46,7 @@ websocket_close_code = 1000
         "x.toml:5:12: error: listener[0].protocol: `https` is not known here
     protocol = \"https\"
                ^^^^^^^
-    help: did you mean \"http\"; the words are \"http\" or \"tcp\"",
+    help: did you mean \"http\"; the words are \"http\" or \"tcp\" or \"tls-passthrough\"",
         "x.toml:6:12: error: listener[0].upstream: there is no upstream `agnet`
     upstream = \"agnet\"
                ^^^^^^^
