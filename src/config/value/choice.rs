@@ -12,8 +12,6 @@ use crate::config::types::{
 pub(in crate::config) trait Choice: Copy + PartialEq + 'static {
     /// Every value and its word.
     const WORDS: &'static [(&'static str, Self)];
-    /// Words that are planned, so that the refusal does not read as if they were mistyped.
-    const LATER: &'static [&'static str] = &[];
 }
 
 impl Choice for Protocol {
@@ -22,7 +20,6 @@ impl Choice for Protocol {
         ("tcp", Protocol::Tcp),
         ("tls-passthrough", Protocol::TlsPassthrough),
     ];
-    const LATER: &'static [&'static str] = &["tls-passthrough"];
 }
 
 impl Choice for Forwarded {
@@ -88,10 +85,6 @@ pub(in crate::config) fn parse_word<T: Choice>(text: &str) -> Result<T, Wrong> {
         return Ok(*value);
     }
     let all = listed::<T>();
-    if T::LATER.contains(&text) {
-        let what = format!("this version does not have `{text}` yet");
-        return Err(Wrong::new(what, format!("write {all}")));
-    }
     let help = match nearest(text, words()) {
         Some(meant) => format!("did you mean \"{meant}\"; the words are {all}"),
         None => format!("write {all}"),
@@ -203,11 +196,5 @@ mod tests {
             "`repalce`",
             "did you mean \"replace\"",
         );
-    }
-
-    #[test]
-    fn planned_words_are_said_to_be_planned() {
-        let later = "this version does not have";
-        refused("\"tls-passthrough\"", protocol, later, "\"tcp\"");
     }
 }
