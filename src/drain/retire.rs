@@ -99,7 +99,8 @@ impl Retirements {
         };
         let mut closing = Closing::new(Instant::now(), deadline, limits);
         let mut ticks = ticks(TICK);
-        while self.totals_of(listener).open() > 0 && Instant::now() < deadline.at() {
+        // Connections that hold nothing are asked too: a request may be on its way on them.
+        while !self.is_gone(listener) && Instant::now() < deadline.at() {
             ticks.tick().await;
             closing
                 .tick(&self.workers, &self.witness, |facts| {

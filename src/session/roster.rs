@@ -1,6 +1,6 @@
 //! Which listeners there are: each has a place, by which everything counts it.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::ListenerIndex;
 use crate::config::ListenerName;
@@ -8,25 +8,37 @@ use crate::config::ListenerName;
 /// How many listeners may come while the process lives and others are not gone yet.
 const SPARE: usize = 64;
 
-/// Who has a place.
+/// Who has a place, or had it last.
 #[derive(Clone, Debug)]
 struct Entry {
     name: ListenerName,
-    /// Whether it still takes sessions.
-    serves: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It takes sessions.
+    Serves,
+    /// Its sessions are going.
+    Goes,
+    /// Nothing is left of it but its name, for those who tell of it a little later.
+    Gone,
 }
 
 /// The listeners' places. A listener that comes back while its sessions go has its place again.
 #[derive(Clone, Debug)]
 pub struct Roster {
-    places: Arc<RwLock<Vec<Option<Entry>>>>,
+    places: Arc<RwLock<Vec<Entry>>>,
     capacity: usize,
 }
 
 impl Roster {
     /// A place for each of these, in their order, and some to spare.
     pub fn new(names: impl IntoIterator<Item = ListenerName>) -> Roster {
-        let serving = |name| Some(Entry { name, serves: true });
+        let serving = |name| Entry {
+            name,
+            state: State::Serves,
+        };
         let places: Vec<_> = names.into_iter().map(serving).collect();
         Roster {
             capacity: places.len() + SPARE,
@@ -41,19 +53,18 @@ impl Roster {
 
     /// Those that take sessions.
     pub fn serving(&self) -> Vec<(ListenerIndex, ListenerName)> {
-        self.list(|entry| entry.serves)
+        self.list(|state| state == State::Serves)
     }
 
     /// Those that take sessions, and those whose sessions are going.
     pub fn all(&self) -> Vec<(ListenerIndex, ListenerName)> {
-        self.list(|_| true)
+        self.list(|state| state != State::Gone)
     }
 
-    fn list(&self, which: impl Fn(&Entry) -> bool) -> Vec<(ListenerIndex, ListenerName)> {
-        let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
+    fn list(&self, which: impl Fn(State) -> bool) -> Vec<(ListenerIndex, ListenerName)> {
+        let places = self.read();
         let indexed = (0..).map(ListenerIndex).zip(places.iter());
-        let taken = indexed.filter_map(|(index, entry)| Some((index, entry.as_ref()?)));
-        let meant = taken.filter(|(_, entry)| which(entry));
+        let meant = indexed.filter(|(_, entry)| which(entry.state));
         meant
             .map(|(index, entry)| (index, entry.name.clone()))
             .collect()
@@ -66,10 +77,10 @@ impl Roster {
         Some(found.0)
     }
 
-    /// What is shown of a place: its listener's name.
+    /// What is shown of a place: the name of its listener, or of the last that had it.
     pub fn name(&self, listener: ListenerIndex) -> String {
-        let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
-        let entry = places.get(usize::from(listener.0)).and_then(Option::as_ref);
+        let places = self.read();
+        let entry = places.get(usize::from(listener.0));
         entry
             .map(|entry| entry.name.to_string())
             .unwrap_or_default()
@@ -77,28 +88,25 @@ impl Roster {
 
     /// Whether each of these can have a place.
     pub fn has_room_for(&self, names: &[&ListenerName]) -> bool {
-        let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
-        let is_there =
-            |name: &ListenerName| places.iter().flatten().any(|entry| entry.name == *name);
-        let new = names.iter().filter(|name| !is_there(name));
-        places.iter().flatten().count() + new.count() <= self.capacity
+        let places = self.read();
+        let taken = places.iter().filter(|entry| entry.state != State::Gone);
+        let is_new = |name: &&&ListenerName| taken.clone().all(|entry| entry.name != ***name);
+        taken.clone().count() + names.iter().filter(is_new).count() <= self.capacity
     }
 
-    /// Gives a listener a place: its own, if its sessions have not gone yet. None if there is none
-    /// left.
+    /// Gives a listener a place: its own, if it has or had one. None if there is none left.
     pub fn add(&self, name: &ListenerName) -> Option<ListenerIndex> {
-        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
-        let own = |entry: &Option<Entry>| entry.as_ref().is_some_and(|entry| entry.name == *name);
-        let at = places.iter().position(own);
-        let at = at.or_else(|| places.iter().position(Option::is_none));
-        let at = at.unwrap_or(places.len());
+        let mut places = self.write();
+        let own = places.iter().position(|entry| entry.name == *name);
+        let free = || places.iter().position(|entry| entry.state == State::Gone);
+        let at = own.or_else(free).unwrap_or(places.len());
         if at == self.capacity {
             return None;
         }
-        let entry = Some(Entry {
+        let entry = Entry {
             name: name.clone(),
-            serves: true,
-        });
+            state: State::Serves,
+        };
         match places.get_mut(at) {
             Some(place) => *place = entry,
             None => places.push(entry),
@@ -108,21 +116,26 @@ impl Roster {
 
     /// Notes that a listener takes no sessions any more; it keeps its place until they have gone.
     pub fn remove(&self, listener: ListenerIndex) {
-        self.change(listener, |place| {
-            place.iter_mut().for_each(|entry| entry.serves = false);
-        });
+        self.change(listener, State::Goes);
     }
 
     /// Gives up the place of a listener of which nothing is left.
     pub fn forget(&self, listener: ListenerIndex) {
-        self.change(listener, |place| *place = None);
+        self.change(listener, State::Gone);
     }
 
-    fn change(&self, listener: ListenerIndex, how: impl FnOnce(&mut Option<Entry>)) {
-        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = places.get_mut(usize::from(listener.0)) {
-            how(place);
+    fn change(&self, listener: ListenerIndex, state: State) {
+        if let Some(place) = self.write().get_mut(usize::from(listener.0)) {
+            place.state = state;
         }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Vec<Entry>> {
+        self.places.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Vec<Entry>> {
+        self.places.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -147,6 +160,8 @@ mod tests {
         roster.remove(raw);
         roster.forget(raw);
         assert_eq!(roster.all().len(), 2);
+        let later = roster.name(raw);
+        assert_eq!(later, "raw", "for a line that is still to be written");
         assert_eq!(roster.add(&named("next")), Some(raw), "the place is free");
     }
 
