@@ -134,8 +134,9 @@ impl RawServerTls {
             means_nothing(&ca.origin, "client_ca_file", help);
         }
         let header = &self.client_subject_header;
-        if header.is_given() && protocol.is_some_and(|protocol| protocol != Protocol::Http) {
-            let what = "there are no headers but on an http listener".to_owned();
+        let without = protocol.filter(|protocol| *protocol != Protocol::Http);
+        if let (true, Some(protocol)) = (header.is_given(), without) {
+            let what = format!("there are no headers on a {} listener", protocol.label());
             let help = "leave it out, or write protocol = \"http\"".to_owned();
             reader.error(&header.origin, &key("client_subject_header"), what, help);
         }
