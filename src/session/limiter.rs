@@ -326,11 +326,12 @@ impl Limiter {
     /// Takes out those of whom nothing is known; at most once a second, since it looks at all.
     fn sweep(&self, now: u64) {
         let last = self.swept.load(Ordering::Relaxed);
-        let due = last == 0 || now.saturating_sub(last) >= SECOND;
-        let mine =
-            self.swept
-                .compare_exchange(last, now.max(1), Ordering::Relaxed, Ordering::Relaxed);
-        if !due || mine.is_err() {
+        if last != 0 && now.saturating_sub(last) < SECOND {
+            return;
+        }
+        let (order, failed) = (Ordering::Relaxed, Ordering::Relaxed);
+        let mine = self.swept.compare_exchange(last, now.max(1), order, failed);
+        if mine.is_err() {
             return;
         }
         let mut gone = 0;
@@ -452,5 +453,22 @@ mod tests {
         assert!(limiter.connection(HERE, ip("192.0.2.9")).is_ok());
         assert_eq!(limiter.clients.len(), 2);
         assert!(limiter.session(HERE, ip("203.0.113.1")).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn room_is_made_while_new_clients_never_pause() {
+        let limits = ListenerLimits {
+            connections_per_second: NonZeroU32::new(1),
+            ..ListenerLimits::default()
+        };
+        let limiter = limiter(&limits, 10);
+        let mut held_to_it = 0;
+        for n in 0..100u32 {
+            let client = IpAddr::from(n.to_be_bytes());
+            assert!(limiter.connection(HERE, client).is_ok());
+            held_to_it += u32::from(limiter.connection(HERE, client).is_err());
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+        assert!(held_to_it >= 50, "{held_to_it} of 100");
     }
 }
