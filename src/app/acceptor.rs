@@ -63,7 +63,8 @@ impl Acceptor {
                 let _ = next.send(bound);
             }
             Ok(Stop::Close(closed)) => {
-                if let Some(listening) = open {
+                // What waits in somebody else's queue is theirs, and a filter on it would outlive us.
+                if let Some(listening) = open.filter(|_| !self.is_shared) {
                     self.end(&listening).await;
                 }
                 let _ = closed.send(());
