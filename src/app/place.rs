@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::config::{Goodbye, Protocol, ProxyOut, Route};
-use crate::http::{Accepted, Agent, Arrival, Site};
+use crate::http::{Accepted, Agent, Arrival, Front};
 use crate::net::Tasks;
 use crate::net::proxy_protocol::Proxied;
 use crate::net::tls::Handshakes;
@@ -33,7 +33,7 @@ pub(super) struct Place {
     pub(super) routes: Vec<(Route, Rc<Agent>)>,
     pub(super) peer: Option<Rc<Agent>>,
     /// None for raw TCP.
-    pub(super) site: Option<Rc<Site>>,
+    pub(super) front: Option<Front>,
     pub(super) tls: Option<Handshakes>,
     pub(super) goodbye: Rc<Goodbye>,
 }
@@ -121,7 +121,7 @@ impl Place {
             arrival,
             ..
         } = arrived;
-        if let Some(site) = &self.site {
+        if let Some(front) = &self.front {
             let accepted = Accepted {
                 socket,
                 client,
@@ -129,7 +129,7 @@ impl Place {
                 proxied,
                 arrival,
             };
-            return self.tasks.spawn(Rc::clone(site).serve(accepted));
+            return self.tasks.spawn(front.clone().serve(accepted));
         }
         if arrival == Arrival::Overload {
             self.door.ledger.refused(listener, Refusal::Overload);

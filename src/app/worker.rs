@@ -12,7 +12,7 @@ use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{Protocol, Upstream};
-use crate::http::{Agent, Arrival, Connections, Site};
+use crate::http::{Agent, Arrival, Connections, Front, Site};
 use crate::net::tls::Handshakes;
 use crate::net::{Endpoints, Tasks};
 use crate::relay::Pump;
@@ -122,7 +122,7 @@ impl Worker {
             if self.places[at].as_ref().is_some_and(same) {
                 continue;
             }
-            let place = self.place(listener, served);
+            let place = self.place(listener, served, self.places[at].as_deref());
             if let Some(before) = self.places[at].replace(Rc::new(place)) {
                 self.former.extend(before.agents().map(Rc::downgrade));
             }
@@ -130,7 +130,14 @@ impl Worker {
         self.note_phase(&self.shared.phase.borrow());
     }
 
-    fn place(&self, listener: ListenerIndex, served: &Arc<Served>) -> Place {
+    /// The place of a listener. Connections of the one before it, if there was one, go on here: their
+    /// next requests go by what holds now.
+    fn place(
+        &self,
+        listener: ListenerIndex,
+        served: &Arc<Served>,
+        before: Option<&Place>,
+    ) -> Place {
         let Served {
             settings, upstream, ..
         } = &**served;
@@ -147,31 +154,38 @@ impl Worker {
         let peer = served.peer.as_ref().map(|peer| agent(upstream, peer));
         let agent = agent(upstream, &served.agent);
         let goodbye = Rc::new(settings.goodbye.clone());
-        let phase = Rc::new(Cell::new(Phase::Starting));
+        let starting = || Rc::new(Cell::new(Phase::Starting));
+        let phase = before.map_or_else(starting, |before| Rc::clone(&before.phase));
         let health = Arc::clone(&self.shared.health);
         let tls = served.tls.as_ref();
         let tls = tls.map(|tls| Handshakes::new(Arc::clone(tls)));
-        let site = (settings.protocol == Protocol::Http).then(|| {
-            Rc::new(Site {
-                listener,
-                settings: settings.http.clone(),
-                late: served.late,
-                sse_retry: served.sse_retry,
-                goodbye: Rc::clone(&goodbye),
-                agent: Rc::clone(&agent),
-                routes: routes.clone(),
-                peer: peer.clone(),
-                pump: self.pump.clone(),
-                connections: self.connections.clone(),
-                phase: Rc::clone(&phase),
-                ledger: Arc::clone(&self.ledger),
-                health: Some(Arc::new(move || health(listener))),
-                tls: tls.clone(),
-                tasks: self.tasks.clone(),
-                close_timeout: served.close_timeout,
-                limits: Rc::new(settings.edge.limits.clone()),
-                limiter: served.limiter.clone(),
-            })
+        let site = (settings.protocol == Protocol::Http).then(|| Site {
+            listener,
+            settings: settings.http.clone(),
+            late: served.late,
+            sse_retry: served.sse_retry,
+            goodbye: Rc::clone(&goodbye),
+            agent: Rc::clone(&agent),
+            routes: routes.clone(),
+            peer: peer.clone(),
+            pump: self.pump.clone(),
+            connections: self.connections.clone(),
+            phase: Rc::clone(&phase),
+            ledger: Arc::clone(&self.ledger),
+            health: Some(Arc::new(move || health(listener))),
+            tls: tls.clone(),
+            tasks: self.tasks.clone(),
+            close_timeout: served.close_timeout,
+            limits: Rc::new(settings.edge.limits.clone()),
+            limiter: served.limiter.clone(),
+        });
+        let before = before.and_then(|before| before.front.clone());
+        let front = site.map(|site| match before {
+            Some(front) => {
+                front.replace(site);
+                front
+            }
+            None => Front::new(site),
         });
         let door = Door {
             listener,
@@ -188,7 +202,7 @@ impl Worker {
             agent,
             routes,
             peer,
-            site,
+            front,
             tls,
             goodbye,
         }
@@ -278,7 +292,9 @@ impl Worker {
             .retain(|agent| agent.upgrade().inspect(|agent| agent.sweep()).is_some());
     }
 
-    fn obey(&self, order: Order) {
+    fn obey(&mut self, order: Order) {
+        // Whoever orders may have changed what is served, and goes by that.
+        self.catch_up();
         match order {
             Order::List { from, limit, reply } => {
                 // Whoever asked and has gone needs no answer.

@@ -21,12 +21,12 @@ use super::conn::Conn;
 use super::fields;
 use super::gate;
 use super::problem::{come_back_later, last, last_problem, too_large, too_late, too_many};
-use super::server::{Arrival, Site};
+use super::server::{Arrival, Front, Site};
 
 /// Makes [`Admission`].
 #[derive(Clone)]
 pub(super) struct AdmissionLayer {
-    pub(super) site: Rc<Site>,
+    pub(super) front: Front,
     pub(super) conn: Rc<Conn>,
     pub(super) arrival: Arrival,
 }
@@ -62,10 +62,20 @@ where
     }
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
-        let AdmissionLayer { site, conn, .. } = &self.layer;
+        let AdmissionLayer {
+            front,
+            conn,
+            arrival,
+        } = &self.layer;
+        let site = &front.site();
+        let entrance = Entrance {
+            site,
+            conn,
+            arrival: *arrival,
+        };
         let opened = gate::opens(&request);
-        let to = self.layer.destination(&request);
-        let state = match self.layer.judge(&request, to) {
+        let to = entrance.destination(&request);
+        let state = match entrance.judge(&request, to) {
             Some(answer) => State::Answered {
                 answer: Some(answer),
             },
@@ -101,7 +111,14 @@ pub(super) enum Destination {
     Peer,
 }
 
-impl AdmissionLayer {
+/// A request's way in, by what holds as it comes.
+struct Entrance<'r> {
+    site: &'r Site,
+    conn: &'r Conn,
+    arrival: Arrival,
+}
+
+impl Entrance<'_> {
     /// Whom a request is passed to if nothing else is wrong with it; nobody, if it comes too late.
     fn destination(&self, request: &Request<Incoming>) -> Option<Destination> {
         if !self.site.phase.get().refuses() {
@@ -157,7 +174,7 @@ impl AdmissionLayer {
     fn over_limits(&self, request: &Request<Incoming>) -> Option<Response<ResponseBody>> {
         let Site {
             limits, limiter, ..
-        } = &*self.site;
+        } = self.site;
         if let Arrival::TooMany(refused) = self.arrival {
             return Some(last(too_many(refused)));
         }

@@ -29,4 +29,4 @@ mod waiting;
 
 pub use conn::Connections;
 pub use pool::Agent;
-pub use server::{Accepted, Arrival, HealthAnswer, Site};
+pub use server::{Accepted, Arrival, Front, HealthAnswer, Site};

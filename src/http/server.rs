@@ -129,6 +129,28 @@ enum End {
     Left,
 }
 
+/// What a listener's connections are served by, the latest: one that outlives a reload goes by what
+/// holds at each of its requests.
+#[derive(Clone)]
+pub struct Front(Rc<RefCell<Rc<Site>>>);
+
+impl Front {
+    /// A front with its first site.
+    pub fn new(site: Site) -> Front {
+        Front(Rc::new(RefCell::new(Rc::new(site))))
+    }
+
+    /// Puts another in its place.
+    pub fn replace(&self, site: Site) {
+        *self.0.borrow_mut() = Rc::new(site);
+    }
+
+    /// What holds now.
+    pub(super) fn site(&self) -> Rc<Site> {
+        Rc::clone(&self.0.borrow())
+    }
+}
+
 impl Site {
     /// The header by which the agent learns whose certificate a client has shown.
     pub(super) fn subject_header(&self) -> Option<&HeaderName> {
@@ -153,9 +175,12 @@ impl Site {
         let most = self.limits.max_websocket_message?;
         Some((most, self.close_timeout))
     }
+}
 
+impl Front {
     /// Serves a connection to its end, or to its upgrade.
-    pub async fn serve(self: Rc<Self>, accepted: Accepted) {
+    pub async fn serve(self, accepted: Accepted) {
+        let site = self.site();
         let socket = match tokio::net::TcpStream::from_std(accepted.socket) {
             Ok(socket) => socket,
             Err(e) => {
@@ -163,44 +188,38 @@ impl Site {
                 return;
             }
         };
-        let stream = match &self.tls {
+        let stream = match &site.tls {
             None => ClientStream::Plain(socket),
             Some(handshakes) => match handshakes.shake(socket).await {
                 Ok(stream) => ClientStream::Tls(stream),
                 Err(e) => {
                     tracing::debug!(client.addr = %accepted.client, error = %e, "no TLS");
                     if let Some(why) = e.refusal() {
-                        self.ledger.refused(self.listener, why);
+                        site.ledger.refused(site.listener, why);
                     }
                     return;
                 }
             },
         };
         let scheme = stream.scheme();
-        let subject = self.subject_header().and_then(|_| stream.subject());
+        let subject = site.subject_header().and_then(|_| stream.subject());
         let origin = Origin::new(accepted.client.ip(), scheme, subject.as_deref());
         let origin = Rc::new(origin);
-        let seat = self
+        let seat = site
             .connections
             .seat(accepted.connected, accepted.client, accepted.proxied);
         let conn = Rc::clone(&seat.conn);
-        let ledger = Arc::clone(&self.ledger);
-        let io = ClientIo::new(stream, Arc::clone(&conn.wire), ledger, self.listener);
-        let (site, arrival) = (Rc::clone(&self), accepted.arrival);
+        let ledger = Arc::clone(&site.ledger);
+        let io = ClientIo::new(stream, Arc::clone(&conn.wire), ledger, site.listener);
         let layer = AdmissionLayer {
-            site,
+            front: self.clone(),
             conn: Rc::clone(&conn),
-            arrival,
+            arrival: accepted.arrival,
         };
         let forward = {
-            let (site, conn) = (Rc::clone(&self), Rc::clone(&conn));
+            let (front, conn) = (self.clone(), Rc::clone(&conn));
             service_fn(move |request| {
-                proxy::forward(
-                    Rc::clone(&site),
-                    Rc::clone(&conn),
-                    Rc::clone(&origin),
-                    request,
-                )
+                proxy::forward(front.site(), Rc::clone(&conn), Rc::clone(&origin), request)
             })
         };
         let service = Ready(RefCell::new(
@@ -210,13 +229,16 @@ impl Site {
             // A client may end its side behind a request, and still wants the answer.
             .half_close(true)
             .header_read_timeout(None)
-            .max_header_size(self.settings.max_header_bytes)
-            .max_buf_size(BUFFER.max(self.settings.max_header_bytes))
-            .max_headers(self.settings.max_headers)
+            .max_header_size(site.settings.max_header_bytes)
+            .max_buf_size(BUFFER.max(site.settings.max_header_bytes))
+            .max_headers(site.settings.max_headers)
             .auto_date_header(false)
             .serve_connection(TokioIo::new(io), service)
             .with_upgrades();
         let mut connection = pin!(connection);
+        // Later requests go by what holds then.
+        let (ledger, listener) = (Arc::clone(&site.ledger), site.listener);
+        drop(site);
         let mut leaving = false;
         let end = poll_fn(|cx| {
             conn.listen(cx);
@@ -245,7 +267,7 @@ impl Site {
             End::Hyper(Ok(())) => seat.ended_well(),
             End::Hyper(Err(e)) => {
                 if e.is_parse() && !e.is_incomplete_message() {
-                    self.ledger.refused(self.listener, Refusal::BadRequest);
+                    ledger.refused(listener, Refusal::BadRequest);
                 }
                 tracing::debug!(client.addr = %accepted.client, error = %e, "connection ended");
             }

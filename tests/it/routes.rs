@@ -1,18 +1,8 @@
 //! Routes: which upstream a request goes to, by its host and its path.
 
-use crate::harness::agent::Agent;
+use crate::harness::agent::http::named;
 use crate::harness::wire::Wire;
 use crate::harness::{Proxy, within};
-
-/// An agent that answers with its name.
-fn named(name: &'static str) -> Agent {
-    Agent::scripted(move |_, mut wire| async move {
-        while wire.next_request().await.is_some() {
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", name.len());
-            let _ = wire.send(head + name).await;
-        }
-    })
-}
 
 #[tokio::test]
 async fn the_first_route_that_takes_a_request_says_where_it_goes() {

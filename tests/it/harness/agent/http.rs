@@ -140,3 +140,13 @@ fn with_status(status: StatusCode, body: BoxBody<Bytes, Infallible>) -> Answer {
     *answer.status_mut() = status;
     answer
 }
+
+/// An agent that answers with its name.
+pub fn named(name: &'static str) -> Agent {
+    Agent::scripted(move |_, mut wire| async move {
+        while wire.next_request().await.is_some() {
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", name.len());
+            let _ = wire.send(head + name).await;
+        }
+    })
+}
