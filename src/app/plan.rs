@@ -9,9 +9,9 @@ use crate::net::tls::{TlsListener, TlsListeners};
 use crate::net::{Endpoints, Upstreams};
 use crate::session::{Limiter, ListenerIndex, Roster};
 
-use super::error::Error;
+use super::peers;
+use super::tls::Secrets;
 use super::upkeep::Upkeep;
-use super::{peers, tls};
 
 /// What is served.
 pub(super) struct Plan {
@@ -82,10 +82,12 @@ impl Served {
 
 impl Plan {
     /// What is served at first.
-    ///
-    /// # Errors
-    /// When a file is no good that a `tls` table names.
-    pub(super) fn first(config: Arc<Config>, roster: &Roster, most: usize) -> Result<Plan, Error> {
+    pub(super) fn first(
+        config: Arc<Config>,
+        secrets: Secrets,
+        roster: &Roster,
+        most: usize,
+    ) -> Plan {
         let nothing = Plan {
             config: Arc::clone(&config),
             places: Vec::new(),
@@ -95,19 +97,18 @@ impl Plan {
             limiter: Limiter::new(&config, roster),
             next: 0,
         };
-        nothing.next(config, roster, most)
+        nothing.next(config, secrets, roster, most)
     }
 
-    /// What is served after a reload. Every listener of `config` has its place already.
-    ///
-    /// # Errors
-    /// When a file is no good that a `tls` table names.
+    /// What is served after a reload. Every listener of `config` has its place already; what could
+    /// fail has been done, since endpoints that stay are told here that they do.
     pub(super) fn next(
         &self,
         config: Arc<Config>,
+        secrets: Secrets,
         roster: &Roster,
         most: usize,
-    ) -> Result<Plan, Error> {
+    ) -> Plan {
         let mut next = self.next;
         let mut take = || {
             let index = next;
@@ -115,24 +116,18 @@ impl Plan {
             index
         };
         let mut agents = Vec::new();
-        for upstream in &config.upstreams {
+        for (upstream, tls) in config.upstreams.iter().zip(secrets.upstreams) {
             let mut before = self.config.upstreams.iter().zip(&self.agents);
             let before = before.find(|(before, _)| before.name == upstream.name);
             agents.push(match before {
                 Some((before, agent)) if before == upstream => Arc::clone(agent),
-                Some((_, agent)) => {
-                    let next = agent.succeeded_by(upstream);
-                    Arc::new(next.over(tls::upstream(upstream)?))
-                }
-                None => {
-                    let new = Endpoints::new(take(), upstream);
-                    Arc::new(new.over(tls::upstream(upstream)?))
-                }
+                Some((_, agent)) => Arc::new(agent.succeeded_by(upstream).over(tls)),
+                None => Arc::new(Endpoints::new(take(), upstream).over(tls)),
             });
         }
         let limiter = self.limiter_for(&config, roster);
         let mut places = Vec::new();
-        for settings in &config.listeners {
+        for (settings, tls) in config.listeners.iter().zip(secrets.listeners) {
             let place = roster.find(&settings.name.0);
             let of = |name: &UpstreamName| {
                 let mut upstreams = config.upstreams.iter().zip(&agents);
@@ -169,12 +164,12 @@ impl Plan {
                     limiter: limiter.clone(),
                     agent: Arc::clone(agent),
                     routes: routes.collect(),
-                    tls: self.tls_for(place, settings)?,
+                    tls: self.tls_for(place, settings, tls),
                     peer: peers::endpoints(take(), settings, upstream).map(Arc::new),
                 }),
             });
         }
-        Ok(Plan {
+        Plan {
             wants_upkeep: Upkeep::is_wanted(&config),
             limiter,
             config,
@@ -182,7 +177,7 @@ impl Plan {
             agents,
             most,
             next,
-        })
+        }
     }
 
     /// What counts sessions: what it was before, with its counts, if the limits are the same.
@@ -201,17 +196,18 @@ impl Plan {
         Limiter::new(config, roster)
     }
 
-    /// The TLS of a listener: what it was before, if its table is the same.
+    /// The TLS of a listener: what it was before, with its tickets, if its table is the same.
     fn tls_for(
         &self,
         place: ListenerIndex,
         settings: &Listener,
-    ) -> Result<Option<Arc<TlsListener>>, Error> {
+        fresh: Option<Arc<TlsListener>>,
+    ) -> Option<Arc<TlsListener>> {
         let speaks_as =
             |before: &Listener| before.tls == settings.tls && before.protocol == settings.protocol;
         match self.at(place) {
-            Some(before) if speaks_as(&before.settings) => Ok(before.tls.clone()),
-            _ => tls::listener(settings),
+            Some(before) if speaks_as(&before.settings) => before.tls.clone(),
+            _ => fresh,
         }
     }
 

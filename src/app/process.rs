@@ -35,7 +35,7 @@ use super::reload::{Reloader, Source};
 use super::sockets::Sockets;
 #[cfg(feature = "systemd")]
 use super::systemd;
-use super::{health, log, platforms, worker};
+use super::{health, log, platforms, tls, worker};
 
 /// Everything bound, nothing served yet.
 pub struct App {
@@ -122,7 +122,8 @@ impl App {
         let most = most_connections(&config, &descriptors);
         // The metrics of endpoints are registered with it.
         recorder();
-        let plan = Plan::first(Arc::clone(&config), &roster, most)?;
+        let secrets = tls::read(&config)?;
+        let plan = Plan::first(Arc::clone(&config), secrets, &roster, most);
         let Sockets {
             listeners,
             health,
@@ -210,8 +211,8 @@ impl App {
             })?
             .unzip();
         let ledgers = ledgers(&config, &roster, records.as_ref());
-        let (upstreams, tls) = (Upstreams::default(), TlsListeners::default());
-        plan.publish(&upstreams, &tls);
+        let (upstreams, secured) = (Upstreams::default(), TlsListeners::default());
+        plan.publish(&upstreams, &secured);
         let (plan, planned) = watch::channel(Arc::new(plan));
         let (settings, set) = watch::channel(Arc::new(config.drain.clone()));
         let (ahead, known_ahead) = watch::channel(config.longest_announcement());
@@ -225,7 +226,7 @@ impl App {
         };
         let exposition = Exposition {
             roster: roster.clone(),
-            tls: tls.clone(),
+            tls: secured.clone(),
             ledgers: ledgers.clone(),
             phase: view.clone(),
             holds: holds.clone(),
@@ -359,7 +360,7 @@ impl App {
             source,
             plan,
             upstreams: upstreams.clone(),
-            tls,
+            tls: secured,
             drain: settings,
             ahead,
             windows: windows.clone(),

@@ -14,11 +14,12 @@ use crate::config::{self, Config, Faults, Finding, Listener, Loaded, Severity, n
 use crate::drain::{Retirements, Windows};
 use crate::net::tls::TlsListeners;
 use crate::net::{Tasks, TcpBound, Upstreams, bind};
-use crate::session::{ListenerIndex, Phase, PhaseView, Roster};
+use crate::session::{ListenerIndex, Part, Phase, PhaseView, Roster};
 
 use super::doors::Doors;
 use super::error::Error;
 use super::plan::Plan;
+use super::tls;
 
 /// Reads the configuration anew.
 pub type Source = Box<dyn Fn() -> Result<Loaded, Faults> + Send>;
@@ -86,6 +87,7 @@ impl Reloader {
         tasks: &Tasks,
         going: &mut BTreeMap<ListenerIndex, CancellationToken>,
     ) -> Result<Reloaded, NotReloaded> {
+        going.retain(|_, going| !going.is_cancelled());
         if self.phase.borrow().phase != Phase::Serving {
             return Err(NotReloaded::Draining);
         }
@@ -98,24 +100,6 @@ impl Reloader {
         if !fixed.is_empty() {
             return Err(NotReloaded::Refused(fixed));
         }
-        let ways = self.ways(&config)?;
-        let added = self.places_for(&config)?;
-
-        let config = Arc::new(config);
-        let most = (self.most)(&config);
-        let plan = match before.next(Arc::clone(&config), &self.roster, most) {
-            Ok(plan) => Arc::new(plan),
-            Err(error) => {
-                self.take_back(&added, going);
-                let finding = match error {
-                    Error::Tls { of, what } => refusal(&format!("{of}: tls"), &what),
-                    other => refusal("", &other.to_string()),
-                };
-                return Err(NotReloaded::Refused(vec![finding]));
-            }
-        };
-
-        // From here on nothing can fail.
         let removed: Vec<_> = before
             .served()
             .filter(|(_, served)| {
@@ -124,6 +108,22 @@ impl Reloader {
             })
             .map(|(listener, served)| (listener, served.settings.name.to_string()))
             .collect();
+        self.are_free(&removed)?;
+        let secrets = tls::read(&config).map_err(|error| {
+            let (key, what) = match error {
+                Error::Tls { of, what } => (format!("{of}: tls"), what),
+                other => (String::new(), other.to_string()),
+            };
+            NotReloaded::Refused(vec![refusal(&key, &what)])
+        })?;
+        let ways = self.ways(&config)?;
+        let added = self.places_for(&config)?;
+
+        // From here on nothing can fail.
+        let config = Arc::new(config);
+        let most = (self.most)(&config);
+        let plan = before.next(Arc::clone(&config), secrets, &self.roster, most);
+        let plan = Arc::new(plan);
         for (listener, _) in &removed {
             self.roster.remove(*listener);
         }
@@ -139,6 +139,8 @@ impl Reloader {
         self.ahead.send_replace(config.longest_announcement());
         self.windows.configure(config.drain.window);
         self.plan.send_replace(plan);
+        // Whoever hears that it is reloaded finds it so. A worker that has gone serves nobody.
+        self.retirements.workers.all_come_round().await;
         self.open(&config.listeners, ways).await;
         for (listener, _) in removed {
             let closed = self.doors.close(listener);
@@ -149,12 +151,34 @@ impl Reloader {
                     // An acceptor that has gone has closed its socket too.
                     let _ = closed.await;
                 }
-                cancelled
-                    .run_until_cancelled(retirements.retire(listener))
-                    .await;
+                let gone = retirements.retire(listener);
+                cancelled.run_until_cancelled(gone).await;
+                cancelled.cancel();
             });
         }
         Ok(changes)
+    }
+
+    /// Refuses to let go of listeners that somebody is draining: two drains of one would each tell
+    /// of the other's sessions.
+    fn are_free(&self, removed: &[(ListenerIndex, String)]) -> Result<(), NotReloaded> {
+        let view = self.phase.borrow();
+        let is_draining = |listener: ListenerIndex| {
+            let mut parts = view.parts.iter();
+            parts.any(|part| part.part == Part::Listener(listener) && part.phase != Phase::Drained)
+        };
+        let busy = removed
+            .iter()
+            .filter(|(listener, _)| is_draining(*listener));
+        let findings = busy.map(|(_, name)| Finding {
+            help: "wait for the end of its drain, or cancel it, and reload again".to_owned(),
+            ..refusal(&format!("listener {name}"), "it is being drained")
+        });
+        let findings: Vec<_> = findings.collect();
+        match findings.is_empty() {
+            true => Ok(()),
+            false => Err(NotReloaded::Refused(findings)),
+        }
     }
 
     /// The sockets that the listeners of a configuration need, those that are new bound.
@@ -209,18 +233,6 @@ impl Reloader {
             self.roster.add(name);
         }
         Ok(new.into_iter().map(ToString::to_string).collect())
-    }
-
-    /// Takes the places back of listeners that do not come after all.
-    fn take_back(&self, added: &[String], going: &BTreeMap<ListenerIndex, CancellationToken>) {
-        for name in added {
-            if let Some(place) = self.roster.find(name) {
-                self.roster.remove(place);
-                if !going.contains_key(&place) {
-                    self.roster.forget(place);
-                }
-            }
-        }
     }
 
     /// Has the listeners accept that did not, each by its way.

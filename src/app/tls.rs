@@ -2,16 +2,31 @@
 
 use std::sync::Arc;
 
-use crate::config::{Listener, Upstream};
+use crate::config::{Config, Listener, Upstream};
 use crate::net::tls::{Fault, Tls, TlsListener};
 
 use super::error::Error;
 
-/// Reads what the `tls` table of a listener names, if it has one.
+/// What the `tls` tables of a configuration name, in its order.
+pub(super) struct Secrets {
+    pub(super) listeners: Vec<Option<Arc<TlsListener>>>,
+    pub(super) upstreams: Vec<Option<Tls>>,
+}
+
+/// Reads all of it, as `check` does.
 ///
 /// # Errors
-/// With everything that is wrong with it.
-pub(super) fn listener(listener: &Listener) -> Result<Option<Arc<TlsListener>>, Error> {
+/// With everything that is wrong with the first table that has faults.
+pub(super) fn read(config: &Config) -> Result<Secrets, Error> {
+    let listeners = config.listeners.iter().map(listener);
+    let upstreams = config.upstreams.iter().map(upstream);
+    Ok(Secrets {
+        listeners: listeners.collect::<Result<_, _>>()?,
+        upstreams: upstreams.collect::<Result<_, _>>()?,
+    })
+}
+
+fn listener(listener: &Listener) -> Result<Option<Arc<TlsListener>>, Error> {
     let Some(settings) = &listener.tls else {
         return Ok(None);
     };
@@ -20,11 +35,7 @@ pub(super) fn listener(listener: &Listener) -> Result<Option<Arc<TlsListener>>, 
     Ok(Some(Arc::new(made)))
 }
 
-/// Reads what the `tls` table of an upstream names, if it has one.
-///
-/// # Errors
-/// With everything that is wrong with it.
-pub(super) fn upstream(upstream: &Upstream) -> Result<Option<Tls>, Error> {
+fn upstream(upstream: &Upstream) -> Result<Option<Tls>, Error> {
     let made = upstream.tls.as_ref().map(Tls::of).transpose();
     made.map_err(|faults| fault(format!("upstream {}", upstream.name), &faults))
 }

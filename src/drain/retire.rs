@@ -76,11 +76,14 @@ impl Retirements {
         let report = notes.report(&request, Some(name), window, &self.totals_of(listener));
         let json = serde_json::to_string(&report).unwrap_or_default();
         tracing::info!(cut = report.cut, report = json, "drain report");
+        self.keep(listener);
         if self.is_gone(listener) {
+            // One that was drained before it was removed: the next in its place is not.
+            let is_other = |view: &PartView| !view.part.is_all_of(listener);
+            self.phase.send_modify(|view| view.parts.retain(is_other));
             self.ledgers.forget(listener);
             self.roster.forget(listener);
         }
-        self.keep(listener);
     }
 
     /// Notes that a listener is not going, or not any more.

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::agent::http::HttpAgent;
+use crate::harness::agent::http::{HttpAgent, named};
 use crate::harness::client::http;
 use crate::harness::crowd::Crowd;
+use crate::harness::wire::{Wire, request};
 use crate::harness::{Proxy, within};
+use crate::upstreams::call;
 
 /// Reloads, each with another listener and another upstream than the one before.
 const RELOADS: usize = 20;
@@ -146,4 +148,94 @@ async fn what_is_wrong_changes_nothing() {
         );
         http::fetch(proxy.addr("web"), "/").await.unwrap();
     }
+}
+
+/// Whoever answers on a connection that is kept, and whether it is the last answer.
+async fn asked(wire: &mut Wire) -> (String, bool) {
+    wire.send(request("GET", "/", &[], b"")).await.unwrap();
+    let answer = within(20, "an answer", wire.response("GET")).await.unwrap();
+    (answer.text(), answer.is_last())
+}
+
+#[tokio::test]
+async fn a_connection_that_is_kept_goes_by_what_holds_now() {
+    let [old, new] = ["old", "new"].map(named);
+    let proxy = Proxy::http(old.addr).window("20s").start().await;
+    let mut wire = Wire::connect(proxy.addr("web")).await.unwrap();
+    assert_eq!(asked(&mut wire).await, ("old".to_owned(), false));
+    let text = proxy.configuration();
+    proxy.rewrite(&text.replace(&old.addr.to_string(), &new.addr.to_string()));
+    reload(&proxy, 1).await;
+    assert_eq!(asked(&mut wire).await, ("new".to_owned(), false));
+    // It hears of a drain too, as it would have before.
+    proxy.terminate();
+    proxy.phase("lame_duck").await;
+    assert_eq!(asked(&mut wire).await, ("new".to_owned(), true));
+}
+
+#[tokio::test]
+async fn a_reload_that_fails_late_leaves_the_endpoints_as_they_were() {
+    let [old, new] = ["old", "new"].map(named);
+    let proxy = Proxy::http(old.addr).start().await;
+    let text = proxy.configuration();
+    let text = text.replace(&old.addr.to_string(), &new.addr.to_string());
+    let broken = "[listener.tls]\ncertificate_file = \"/none.crt\"\nkey_file = \"/none.key\"\n";
+    proxy.rewrite(&format!(
+        "{text}{}",
+        listener("more", "tcp", new.addr).replace("[upstream", &format!("{broken}[upstream"))
+    ));
+    proxy.signal(Signal::HUP);
+    outcome(&proxy, "not reloaded", 1).await;
+    let mut wire = Wire::connect(proxy.addr("web")).await.unwrap();
+    assert_eq!(asked(&mut wire).await.0, "old");
+    let scrape = proxy.scrape().await.unwrap();
+    assert_eq!(scrape.sum("lameduck_upstream_healthy", &[]), 1.0);
+    assert_eq!(proxy.ask_health("/readyz").await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn the_next_in_a_place_is_not_drained_as_the_one_before_was() {
+    let web = HttpAgent::start();
+    let proxy = Proxy::http(web.agent.addr)
+        .listener("raw", "tcp", web.agent.addr)
+        .window("8s")
+        .brief_lame_duck()
+        .start()
+        .await;
+    let with_raw = proxy.configuration();
+    let drained = call(&proxy, "POST", "/v1/drain", r#"{"listener":"raw"}"#).await;
+    assert_eq!(drained.status, 202);
+    let parts = async |wanted: &str| {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        let seen = async {
+            loop {
+                ticks.tick().await;
+                let status = call(&proxy, "GET", "/v1/status", "").await.text();
+                let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+                let parts: Vec<_> = status["parts"].as_array().unwrap().iter().collect();
+                let told = parts.iter().map(|part| {
+                    let (part, phase) = (part["part"].as_str(), part["phase"].as_str());
+                    format!("{} {}", part.unwrap(), phase.unwrap())
+                });
+                if told.collect::<Vec<_>>().join(", ") == wanted {
+                    return;
+                }
+            }
+        };
+        within(20, wanted, seen).await;
+    };
+    parts("listener raw drained").await;
+    let without = with_raw.replacen("name = \"raw\"", "name = \"next\"", 1);
+    let only_web = without.replace(
+        "[[listener]]\nname = \"next\"",
+        "[[listener]]\nname = \"web2\"",
+    );
+    proxy.rewrite(&only_web);
+    reload(&proxy, 1).await;
+    parts("").await;
+    proxy.rewrite(&without);
+    reload(&proxy, 2).await;
+    parts("").await;
+    // It has the place that `raw` had, and serves.
+    http::fetch(proxy.addr("next"), "/").await.unwrap();
 }
