@@ -74,10 +74,6 @@ impl Served {
         let routes = self.routes.iter().map(|routed| &routed.agent);
         routes.chain([&self.agent])
     }
-
-    fn is_counted_by(&self, limiter: Option<&Arc<Limiter>>) -> bool {
-        self.limiter.as_ref().map(Arc::as_ptr) == limiter.map(Arc::as_ptr)
-    }
 }
 
 impl Plan {
@@ -94,7 +90,7 @@ impl Plan {
             agents: Vec::new(),
             most,
             wants_upkeep: false,
-            limiter: Limiter::new(&config, roster),
+            limiter: None,
             next: 0,
         };
         nothing.next(config, secrets, roster, most)
@@ -125,7 +121,7 @@ impl Plan {
                 None => Arc::new(Endpoints::new(take(), upstream).over(tls)),
             });
         }
-        let limiter = self.limiter_for(&config, roster);
+        let limiter = Limiter::new(&config, roster, self.limiter.as_deref());
         let mut places = Vec::new();
         for (settings, tls) in config.listeners.iter().zip(secrets.listeners) {
             let place = roster.find(&settings.name.0);
@@ -149,12 +145,8 @@ impl Plan {
                 places.resize_with(at + 1, || None);
             }
             places[at] = Some(match self.at(place) {
-                Some(before)
-                    if before.is_as(settings, &config)
-                        && before.is_counted_by(limiter.as_ref()) =>
-                {
-                    Arc::clone(before)
-                }
+                // It goes on with its own limiter, which has the counts of all.
+                Some(before) if before.is_as(settings, &config) => Arc::clone(before),
                 _ => Arc::new(Served {
                     settings: settings.clone(),
                     upstream: upstream.clone(),
@@ -178,22 +170,6 @@ impl Plan {
             most,
             next,
         }
-    }
-
-    /// What counts sessions: what it was before, with its counts, if the limits are the same.
-    fn limiter_for(&self, config: &Config, roster: &Roster) -> Option<Arc<Limiter>> {
-        let limits = |config: &Config| -> Vec<_> {
-            let listeners = config.listeners.iter();
-            let limits = listeners.map(|listener| {
-                let place = roster.find(&listener.name.0);
-                (place, listener.edge.limits.clone())
-            });
-            limits.collect()
-        };
-        if self.config.limits == config.limits && limits(&self.config) == limits(config) {
-            return self.limiter.clone();
-        }
-        Limiter::new(config, roster)
     }
 
     /// The TLS of a listener: what it was before, with its tickets, if its table is the same.

@@ -19,17 +19,34 @@ use super::{ListenerIndex, Refusal, Roster};
 
 const SECOND: u64 = 1_000_000;
 
-/// The limits that are counted, and the counts.
+/// The limits that are counted, and the counts. What follows one after a reload has its counts.
 #[derive(Debug)]
 pub struct Limiter {
     gates: Box<[Gate]>,
-    clients: DashMap<Key, Client>,
+    clients: Arc<Clients>,
+    most: usize,
+}
+
+/// What clients have taken.
+#[derive(Debug)]
+struct Clients {
+    table: DashMap<Key, Client>,
     /// How many there are; the map itself would have to lock every shard to tell.
     tracked: AtomicUsize,
-    most: usize,
     /// When the table was last looked through, in microseconds.
     swept: AtomicU64,
     begun: Instant,
+}
+
+impl Clients {
+    fn new() -> Arc<Clients> {
+        Arc::new(Clients {
+            table: DashMap::new(),
+            tracked: AtomicUsize::new(0),
+            swept: AtomicU64::new(0),
+            begun: Instant::now(),
+        })
+    }
 }
 
 /// A listener's limits, and its sessions.
@@ -39,11 +56,11 @@ struct Gate {
     max_per_client: usize,
     connections: Option<Rate>,
     requests: Option<Rate>,
-    sessions: AtomicUsize,
+    sessions: Arc<AtomicUsize>,
 }
 
 impl Gate {
-    fn new(limits: &ListenerLimits) -> Gate {
+    fn new(limits: &ListenerLimits, sessions: Arc<AtomicUsize>) -> Gate {
         let rate = |rate: Option<NonZeroU32>| rate.map(|rate| Rate::new(rate, limits.burst));
         Gate {
             max_sessions: limits.max_sessions.map_or(usize::MAX, usize::from),
@@ -52,7 +69,7 @@ impl Gate {
                 .map_or(usize::MAX, usize::from),
             connections: rate(limits.connections_per_second),
             requests: rate(limits.requests_per_second),
-            sessions: AtomicUsize::new(0),
+            sessions,
         }
     }
 
@@ -173,7 +190,7 @@ impl Drop for Ticket {
         if let Some(network) = self.client {
             let listener = self.listener;
             let key = Key { listener, network };
-            if let Some(mut client) = self.limiter.clients.get_mut(&key) {
+            if let Some(mut client) = self.limiter.clients.table.get_mut(&key) {
                 client.sessions = client.sessions.saturating_sub(1);
             }
         }
@@ -181,28 +198,30 @@ impl Drop for Ticket {
 }
 
 impl Limiter {
-    /// The limits of all listeners; none if nothing has to be counted.
-    pub fn new(config: &Config, roster: &Roster) -> Option<Arc<Limiter>> {
+    /// The limits of all listeners, counted on from those of `before`; none if nothing has to be
+    /// counted.
+    pub fn new(config: &Config, roster: &Roster, before: Option<&Limiter>) -> Option<Arc<Limiter>> {
+        let sessions = |place: usize| {
+            let gate = before.and_then(|before| before.gates.get(place));
+            gate.map_or_else(Arc::default, |gate| Arc::clone(&gate.sessions))
+        };
         let mut gates = Vec::new();
         for listener in &config.listeners {
             let Some(place) = roster.find(&listener.name.0) else {
                 continue;
             };
             let at = usize::from(place.0);
-            if gates.len() <= at {
-                gates.resize_with(at + 1, || Gate::new(&ListenerLimits::default()));
+            while gates.len() <= at {
+                let nothing = ListenerLimits::default();
+                gates.push(Gate::new(&nothing, sessions(gates.len())));
             }
-            gates[at] = Gate::new(&listener.edge.limits);
+            gates[at] = Gate::new(&listener.edge.limits, sessions(at));
         }
-        let gates = gates.into_boxed_slice();
         gates.iter().any(Gate::limits_anything).then(|| {
             Arc::new(Limiter {
-                gates,
-                clients: DashMap::new(),
-                tracked: AtomicUsize::new(0),
+                gates: gates.into(),
+                clients: before.map_or_else(Clients::new, |before| Arc::clone(&before.clients)),
                 most: config.limits.max_clients_tracked,
-                swept: AtomicU64::new(0),
-                begun: Instant::now(),
             })
         })
     }
@@ -213,7 +232,7 @@ impl Limiter {
 
     fn now(&self) -> u64 {
         // A bucket begins full at zero.
-        u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX >> 1)
+        u64::try_from(self.clients.begun.elapsed().as_micros()).unwrap_or(u64::MAX >> 1)
     }
 
     /// Counts a new connection.
@@ -302,45 +321,48 @@ impl Limiter {
 
     /// Lets `f` look at a client; none if there is no room for it.
     fn of<T>(&self, key: Key, now: u64, f: impl FnOnce(&mut Client) -> T) -> Option<T> {
-        if let Some(mut client) = self.clients.get_mut(&key) {
+        if let Some(mut client) = self.clients.table.get_mut(&key) {
             return Some(f(&mut client));
         }
-        if self.tracked.load(Ordering::Relaxed) >= self.most {
+        if self.clients.tracked.load(Ordering::Relaxed) >= self.most {
             self.sweep(now);
         }
-        if self.tracked.fetch_add(1, Ordering::Relaxed) >= self.most {
-            self.tracked.fetch_sub(1, Ordering::Relaxed);
+        if self.clients.tracked.fetch_add(1, Ordering::Relaxed) >= self.most {
+            self.clients.tracked.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
         let mut is_new = false;
-        let mut client = self.clients.entry(key).or_insert_with(|| {
+        let mut client = self.clients.table.entry(key).or_insert_with(|| {
             is_new = true;
             Client::default()
         });
         if !is_new {
-            self.tracked.fetch_sub(1, Ordering::Relaxed);
+            self.clients.tracked.fetch_sub(1, Ordering::Relaxed);
         }
         Some(f(&mut client))
     }
 
     /// Takes out those of whom nothing is known; at most once a second, since it looks at all.
     fn sweep(&self, now: u64) {
-        let last = self.swept.load(Ordering::Relaxed);
+        let last = self.clients.swept.load(Ordering::Relaxed);
         if last != 0 && now.saturating_sub(last) < SECOND {
             return;
         }
         let (order, failed) = (Ordering::Relaxed, Ordering::Relaxed);
-        let mine = self.swept.compare_exchange(last, now.max(1), order, failed);
+        let mine = self
+            .clients
+            .swept
+            .compare_exchange(last, now.max(1), order, failed);
         if mine.is_err() {
             return;
         }
         let mut gone = 0;
-        self.clients.retain(|_, client| {
+        self.clients.table.retain(|_, client| {
             let is_blank = client.is_blank(now);
             gone += usize::from(is_blank);
             !is_blank
         });
-        self.tracked.fetch_sub(gone, Ordering::Relaxed);
+        self.clients.tracked.fetch_sub(gone, Ordering::Relaxed);
         if gone == 0 {
             tracing::warn!(
                 most = self.most,
@@ -358,12 +380,11 @@ mod tests {
 
     fn limiter(limits: &ListenerLimits, most: usize) -> Arc<Limiter> {
         Arc::new(Limiter {
-            gates: Box::new([Gate::new(limits), Gate::new(limits)]),
-            clients: DashMap::new(),
-            tracked: AtomicUsize::new(0),
+            gates: [limits; 2]
+                .map(|limits| Gate::new(limits, Arc::default()))
+                .into(),
+            clients: Clients::new(),
             most,
-            swept: AtomicU64::new(0),
-            begun: Instant::now(),
         })
     }
 
@@ -447,11 +468,11 @@ mod tests {
             let client = IpAddr::from(n.to_be_bytes());
             assert!(limiter.connection(HERE, client).is_ok());
         }
-        assert_eq!(limiter.clients.len(), 100);
+        assert_eq!(limiter.clients.table.len(), 100);
         // In a second they are forgotten, but for who has a session.
         tokio::time::advance(Duration::from_secs(2)).await;
         assert!(limiter.connection(HERE, ip("192.0.2.9")).is_ok());
-        assert_eq!(limiter.clients.len(), 2);
+        assert_eq!(limiter.clients.table.len(), 2);
         assert!(limiter.session(HERE, ip("203.0.113.1")).is_err());
     }
 

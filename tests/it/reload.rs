@@ -8,9 +8,11 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::harness::agent::http::{HttpAgent, named};
+use crate::harness::agent::tcp::TcpAgent;
 use crate::harness::client::http;
 use crate::harness::crowd::Crowd;
-use crate::harness::wire::{Wire, request};
+use crate::harness::ledger::message;
+use crate::harness::wire::{End, Wire, request};
 use crate::harness::{Proxy, within};
 use crate::upstreams::call;
 
@@ -238,4 +240,36 @@ async fn the_next_in_a_place_is_not_drained_as_the_one_before_was() {
     parts("").await;
     // It has the place that `raw` had, and serves.
     http::fetch(proxy.addr("next"), "/").await.unwrap();
+}
+
+#[tokio::test]
+async fn what_limits_have_counted_goes_on() {
+    let agent = TcpAgent::start();
+    let proxy = Proxy::tcp(agent.agent.addr)
+        .set("limits", "max_sessions", "1")
+        .start()
+        .await;
+    let addr = proxy.addr("raw");
+    let mut first = Wire::connect(addr).await.unwrap();
+    first.send("/echo/first\n").await.unwrap();
+    echoed(&mut first).await;
+    let text = proxy.configuration() + &listener("more", "tcp", agent.agent.addr);
+    proxy.rewrite(&text.replace("max_sessions = 1", "max_sessions = 1\nburst = 2"));
+    reload(&proxy, 1).await;
+    let mut second = Wire::connect(addr).await.unwrap();
+    let end = within(20, "the end of one too many", second.rest()).await;
+    assert_eq!(end, (Vec::new(), End::Fin));
+    // Its place is free when the first has gone, which was counted before.
+    drop(first);
+    proxy
+        .metrics_until("the first to go", |scrape| scrape.open("tcp") == 0.0)
+        .await;
+    let mut third = Wire::connect(addr).await.unwrap();
+    third.send("/echo/third\n").await.unwrap();
+    echoed(&mut third).await;
+}
+
+async fn echoed(wire: &mut Wire) {
+    wire.send(message(0) + "\n").await.unwrap();
+    within(20, "an echo", wire.until(b"\n")).await.unwrap();
 }
