@@ -1,8 +1,12 @@
 //! This program, as shipped: health, metrics and all else.
 
+use std::fmt::Write as _;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use crate::Result;
 
 /// How it is started.
 #[derive(Clone, Copy)]
@@ -42,6 +46,31 @@ pub(crate) fn command(start: Start<'_>) -> Command {
         .args(["--admin", "127.0.0.1:0"])
         .stderr(Stdio::piped());
     command
+}
+
+/// The same, with a listener that ends TLS with the certificate in this file.
+pub(crate) fn secure_command(start: Start<'_>, certificate: &Path, dir: &Path) -> Result<Command> {
+    let file = dir.join("lameduck.toml");
+    let (scheme, agent, health) = (start.scheme, start.agent, start.health);
+    let mut text = String::new();
+    if let Some(workers) = start.workers {
+        writeln!(text, "workers = {workers}")?;
+    }
+    writeln!(
+        text,
+        "[[listener]]\nname = \"clients\"\nbind = \"127.0.0.1:0\"\nprotocol = \"{scheme}\"\nupstream = \"agent\"\n\
+         [listener.tls]\ncertificate_file = \"{}\"\n\
+         [upstream.agent]\nendpoints = [\"{agent}\"]\n\
+         [health]\nbind = \"{health}\"\n[admin]\nbind = \"127.0.0.1:0\"",
+        certificate.display()
+    )?;
+    fs::write(&file, text)?;
+    let mut command = Command::new(start.program);
+    command
+        .args(["run", "--log-format", "json", "--config"])
+        .arg(file)
+        .stderr(Stdio::piped());
+    Ok(command)
 }
 
 /// The address that this line of its log tells, and whose it is.

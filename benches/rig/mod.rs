@@ -5,6 +5,7 @@
     reason = "two benches are made of it, and neither uses all"
 )]
 
+pub(crate) mod certificate;
 pub(crate) mod child;
 pub(crate) mod floor;
 pub(crate) mod lameduck;

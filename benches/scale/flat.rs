@@ -54,6 +54,7 @@ impl Relay {
         let place = Place {
             subject: subject?,
             agent,
+            tls: None,
         };
         Ok((relay, Lanes::new(place, role(protocol))?))
     }

@@ -44,6 +44,7 @@ impl Proxy {
         let place = Place {
             subject: proxy.clients,
             agent,
+            tls: None,
         };
         proxy.wait_until_ready()?;
         Ok((proxy, Lanes::new(place, role(setup.protocol))?))

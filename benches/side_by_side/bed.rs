@@ -1,11 +1,13 @@
 //! Where subjects take turns.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Result;
 use crate::load::Place;
 use crate::measure::{Meter, pin};
+use crate::rig::certificate::Certificate;
 use crate::rig::child::agent_listener;
 use crate::subject::{Relay, Subject};
 use crate::workload::{Load, Workload};
@@ -14,6 +16,8 @@ use crate::workload::{Load, Workload};
 pub(crate) struct Bed {
     pub(crate) relays: Vec<Relay>,
     pub(crate) lameduck: PathBuf,
+    /// What subjects show to clients over TLS.
+    pub(crate) certificate: Certificate,
     pub(crate) load_core: usize,
     pub(crate) subject_core: usize,
     /// Turns of each subject.
@@ -131,12 +135,17 @@ impl Runner<'_> {
             self.workload,
             agent.local_addr()?,
             &self.bed.lameduck,
+            &self.bed.certificate,
         );
         pin(self.bed.load_core)?;
         let mut subject = subject?;
         let place = Place {
             subject: subject.address,
             agent,
+            tls: self
+                .workload
+                .tls
+                .then(|| Arc::clone(&self.bed.certificate.clients)),
         };
         match (self.workload.open)(place) {
             Ok(load) => Ok((load, subject)),

@@ -24,6 +24,7 @@ use clap::Parser;
 
 use bed::Bed;
 use report::{Outcome, Report};
+use rig::certificate::Certificate;
 use rig::machine::{Machine, two_cores};
 use rig::{floor, load, measure, stats};
 use subject::Relay;
@@ -112,6 +113,7 @@ fn run(options: &Options, workloads: &[Workload]) -> Result<()> {
     let bed = Bed {
         relays: report.subjects.iter().map(|(relay, _)| *relay).collect(),
         lameduck: options.lameduck.clone(),
+        certificate: Certificate::new()?,
         load_core,
         subject_core,
         rounds: options.rounds,

@@ -7,9 +7,11 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
+use rustls::ClientConfig;
 
 use super::agent::{Agent, Role};
 use super::conn::Conn;
@@ -25,11 +27,14 @@ const BATCH: usize = 64;
 pub(crate) struct Place {
     pub(crate) subject: SocketAddr,
     pub(crate) agent: TcpListener,
+    /// How clients speak TLS, where they do.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 /// All lanes of one subject, and its agent.
 pub(crate) struct Lanes {
     subject: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
     set: Set,
     agent: Agent,
     lanes: Vec<Lane>,
@@ -46,11 +51,16 @@ pub(crate) struct Lanes {
 impl Lanes {
     /// None yet, in front of an agent in this role.
     pub(crate) fn new(place: Place, role: Role) -> Result<Self> {
-        let Place { subject, agent } = place;
+        let Place {
+            subject,
+            agent,
+            tls,
+        } = place;
         let set = Set::new()?;
         let agent = Agent::new(agent, role, &set)?;
         Ok(Self {
             subject,
+            tls,
             set,
             agent,
             lanes: Vec::new(),
@@ -229,7 +239,7 @@ impl Lanes {
         if lane.conn.is_some() {
             return self.ask(at);
         }
-        let conn = lane.conn.insert(Conn::connect(lane.to)?);
+        let conn = lane.conn.insert(Conn::connect(lane.to, self.tls.as_ref())?);
         if lane.keep == Keep::Open {
             conn.end_with_reset()?;
         }

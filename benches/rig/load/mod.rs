@@ -10,6 +10,7 @@ mod http;
 mod lane;
 mod lanes;
 mod payload;
+mod secure;
 mod set;
 mod websocket;
 
@@ -20,5 +21,6 @@ pub(crate) use http::{Chunks, head_len, reply};
 pub(crate) use lane::{Heard, Keep};
 pub(crate) use lanes::{Lanes, Place};
 pub(crate) use payload::{pattern, payload};
+pub(crate) use secure::Secure;
 pub(crate) use set::{Set, Who, is_over};
 pub(crate) use websocket::{BINARY, CLOSE, CLOSE_BACK, Protocol, is_upgraded, upgrade};

@@ -33,6 +33,10 @@ fn configuration(setup: &Setup<'_>) -> String {
         Traffic::Small | Traffic::Events => 9500,
     };
     let Setup { listen, agent, .. } = setup;
+    let tls = match setup.certificate {
+        Some(file) => format!(" ssl crt {}", file.display()),
+        None => String::new(),
+    };
     format!(
         "global
   nbthread 1
@@ -47,7 +51,7 @@ defaults
   timeout http-keep-alive 1h
   maxconn {connections}
 frontend clients
-  bind {listen}
+  bind {listen}{tls}
   default_backend agent
 backend agent
   server agent {agent}

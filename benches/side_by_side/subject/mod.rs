@@ -36,6 +36,8 @@ pub(crate) struct Setup<'s> {
     traffic: Traffic,
     listen: SocketAddr,
     agent: SocketAddr,
+    /// The file of the certificate and its key, where clients speak TLS.
+    certificate: Option<&'s Path>,
     /// For its files.
     dir: &'s Path,
 }
@@ -60,8 +62,9 @@ impl Relay {
     pub(crate) fn suits(self, workload: &Workload) -> bool {
         match self {
             Self::Floor => workload.has_floor,
-            Self::Caddy => workload.speaks == Speaks::Http,
-            _ => true,
+            Self::Caddy => workload.speaks == Speaks::Http && !workload.tls,
+            Self::Envoy => !workload.tls,
+            Self::Lameduck | Self::Haproxy | Self::Nginx => true,
         }
     }
 

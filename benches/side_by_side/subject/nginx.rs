@@ -27,12 +27,25 @@ fn configuration(setup: &Setup<'_>) -> String {
         Traffic::Small | Traffic::Events => "4k",
         Traffic::Large => "64k",
     };
+    let (ssl, certificate) = match setup.certificate {
+        Some(file) => {
+            let file = file.display();
+            (
+                " ssl",
+                format!(
+                    "ssl_certificate {file}; ssl_certificate_key {file}; ssl_protocols TLSv1.2 TLSv1.3;"
+                ),
+            )
+        }
+        None => ("", String::new()),
+    };
     let server = match setup.speaks {
         Speaks::Tcp => format!(
             "stream {{
   access_log off;
   server {{
-    listen {listen} backlog=4096;
+    listen {listen}{ssl} backlog=4096;
+    {certificate}
     proxy_pass {agent};
     proxy_buffer_size {buffer};
     proxy_timeout 1h;
@@ -61,7 +74,8 @@ fn configuration(setup: &Setup<'_>) -> String {
     keepalive_timeout 1h;
   }}
   server {{
-    listen {listen} backlog=4096;
+    listen {listen}{ssl} backlog=4096;
+    {certificate}
     client_body_buffer_size 128k;
     proxy_http_version 1.1;
     proxy_set_header Upgrade $http_upgrade;

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::{Relay, Setup, caddy, envoy, haproxy, nginx};
 use crate::Result;
+use crate::rig::certificate::Certificate;
 use crate::rig::child::{START, first_match, free_address};
 use crate::rig::{floor, lameduck};
 use crate::workload::Workload;
@@ -30,13 +31,19 @@ impl Subject {
         workload: &Workload,
         agent: SocketAddr,
         program: &Path,
+        certificate: &Certificate,
     ) -> Result<Self> {
         let files = TempDir::new()?;
+        let certificate = match workload.tls {
+            true => Some(certificate.write(files.path())?),
+            false => None,
+        };
         let setup = Setup {
             speaks: workload.speaks,
             traffic: workload.traffic,
             listen: free_address()?,
             agent,
+            certificate: certificate.as_deref(),
             dir: files.path(),
         };
         let (mut process, address) = match relay {
@@ -49,7 +56,10 @@ impl Subject {
                     workers: Some(1),
                     health: lameduck::ANY_PORT,
                 };
-                let mut child = lameduck::command(start).spawn()?;
+                let mut child = match setup.certificate {
+                    Some(file) => lameduck::secure_command(start, file, setup.dir)?.spawn()?,
+                    None => lameduck::command(start).spawn()?,
+                };
                 let log = child.stderr.take().ok_or("no stderr")?;
                 (child, first_match(log, lameduck::clients_listening))
             }

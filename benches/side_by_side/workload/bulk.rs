@@ -1,4 +1,4 @@
-//! Bulk: four TCP connections, both ways at once, as fast as it goes.
+//! Bulk: four connections, both ways at once, as fast as it goes.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use rustix::net::{RecvFlags, recv};
 
 use super::{Figure, Load, Speaks, Traffic, Workload};
 use crate::Result;
-use crate::load::{Place, Set, Who, pattern};
+use crate::load::{Place, Secure, Set, Who, pattern};
 use crate::measure::Meter;
 
 const CONNECTIONS: usize = 4;
@@ -38,6 +38,8 @@ const FIGURES: &[Figure] = &[
 /// One side of a connection: a stream out, and one in.
 struct End {
     socket: TcpStream,
+    /// Where it speaks TLS.
+    secure: Option<Secure>,
     written: u64,
     read: u64,
     reads: u64,
@@ -57,15 +59,15 @@ struct Bulk {
 }
 
 pub(super) fn all() -> Vec<Workload> {
-    let mut bulk = Workload::new(
-        "bulk",
-        "4 TCP connections, both ways as fast as it goes",
-        Speaks::Tcp,
-        FIGURES,
-        Bulk::open,
-    );
-    bulk.traffic = Traffic::Large;
-    vec![bulk]
+    let bulk = |name: &str, title: &str| {
+        let mut bulk = Workload::new(name, title, Speaks::Tcp, FIGURES, Bulk::open);
+        bulk.traffic = Traffic::Large;
+        bulk
+    };
+    vec![
+        bulk("bulk", "4 TCP connections, both ways as fast as it goes"),
+        bulk("tls-bulk", "the same, clients over TLS").over_tls(),
+    ]
 }
 
 impl Load for Bulk {
@@ -93,6 +95,10 @@ impl Bulk {
         for at in 0..CONNECTIONS {
             let mut end = End::new(TcpStream::connect(place.subject)?)?;
             end.has_read = true;
+            end.secure = match &place.tls {
+                Some(tls) => Some(Secure::new(tls)?),
+                None => None,
+            };
             bulk.set
                 .watch(&end.socket, Who::Client(at), EventFlags::IN)?;
             bulk.clients.push(end);
@@ -117,8 +123,11 @@ impl Bulk {
                     Who::Agent(at) => &mut self.agents[at],
                     Who::Client(at) => &mut self.clients[at],
                 };
-                if flags.contains(EventFlags::OUT) && flows {
-                    end.write(&self.stream)?;
+                if flags.contains(EventFlags::OUT) {
+                    match flows {
+                        true => end.write(&self.stream)?,
+                        false => end.write_the_rest(&self.set, who)?,
+                    }
                 }
                 if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
                     end.read(&self.stream, &mut self.scratch, &self.set, who)?;
@@ -146,6 +155,10 @@ impl Bulk {
             false => EventFlags::IN,
         };
         for (at, end) in self.clients.iter().enumerate() {
+            let flags = match end.has_the_rest_to_write() {
+                true => flags | EventFlags::OUT,
+                false => flags,
+            };
             self.set.change(&end.socket, Who::Client(at), flags)?;
         }
         let agents = self.agents.iter().enumerate();
@@ -172,6 +185,7 @@ impl End {
         socket.set_nonblocking(true)?;
         Ok(Self {
             socket,
+            secure: None,
             written: 0,
             read: 0,
             reads: 0,
@@ -181,6 +195,14 @@ impl End {
 
     fn write(&mut self, stream: &[u8]) -> Result<()> {
         let from = place(self.written)?;
+        if let Some(secure) = &mut self.secure {
+            // What has been taken waits here until the kernel takes it.
+            if secure.is_flushed() {
+                secure.say(&stream[from..from + WRITE])?;
+                self.written += WRITE as u64;
+            }
+            return secure.flush(&self.socket);
+        }
         match (&self.socket).write(&stream[from..from + WRITE]) {
             Ok(n) => self.written += n as u64,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -189,15 +211,51 @@ impl End {
         Ok(())
     }
 
+    fn has_the_rest_to_write(&self) -> bool {
+        let secure = self.secure.as_ref();
+        secure.is_some_and(|secure| !secure.is_flushed())
+    }
+
+    fn write_the_rest(&mut self, set: &Set, who: Who) -> Result<()> {
+        if let Some(secure) = &mut self.secure {
+            secure.flush(&self.socket)?;
+        }
+        match self.has_the_rest_to_write() {
+            true => Ok(()),
+            false => set.change(&self.socket, who, EventFlags::IN),
+        }
+    }
+
+    /// Reads a record or so, as a client over TLS.
+    fn read_secure(&mut self, stream: &[u8], scratch: &mut [u8]) -> Result<()> {
+        let Some(secure) = &mut self.secure else {
+            return Ok(());
+        };
+        match secure.read(&self.socket)? {
+            Some(true) => {}
+            Some(false) => return Err("the subject closed a session".into()),
+            None => return Ok(()),
+        }
+        self.reads += 1;
+        loop {
+            let n = secure.hear(scratch)?;
+            if n == 0 {
+                return Ok(());
+            }
+            look(self.reads, self.read, stream, &scratch[..n])?;
+            self.read += n as u64;
+        }
+    }
+
     fn read(&mut self, stream: &[u8], scratch: &mut [u8], set: &Set, who: Who) -> Result<()> {
+        if self.secure.is_some() {
+            return self.read_secure(stream, scratch);
+        }
         self.reads += 1;
         let n = if self.reads.is_multiple_of(LOOK) {
             match (&self.socket).read(scratch) {
                 Ok(n) => {
-                    let from = place(self.read)?;
-                    if scratch[..n] != stream[from..from + n] {
-                        return Err("bytes have arrived changed".into());
-                    }
+                    look(LOOK, self.read, stream, &scratch[..n])?;
                     n
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -224,6 +282,15 @@ impl End {
         self.read += n as u64;
         Ok(())
     }
+}
+
+/// Compares what was read with what was sent, in every so many reads.
+fn look(reads: u64, at: u64, stream: &[u8], got: &[u8]) -> Result<()> {
+    let from = place(at)?;
+    if reads.is_multiple_of(LOOK) && *got != stream[from..from + got.len()] {
+        return Err("bytes have arrived changed".into());
+    }
+    Ok(())
 }
 
 fn place(at: u64) -> Result<usize> {

@@ -48,8 +48,11 @@ pub(super) fn all(size: Size) -> Vec<Workload> {
     );
     // Others keep connections to the agent, so a relay of bytes is no floor.
     requests.has_floor = false;
+    let mut handshakes = messages(Protocol::Tcp, "TLS handshake, one echo, close").over_tls();
+    handshakes.name = "churn-tls".to_owned();
     vec![
         messages(Protocol::Tcp, "TCP connect, one echo, close"),
+        handshakes,
         requests,
         messages(
             Protocol::WebSocket,

@@ -143,7 +143,7 @@ impl FanOut {
     }
 
     fn connect(&mut self, at: usize) -> Result<()> {
-        let mut conn = Conn::connect(self.subject)?;
+        let mut conn = Conn::connect(self.subject, None)?;
         conn.end_with_reset()?;
         self.set.add(&conn.socket, Who::Client(at))?;
         let request = match self.words {

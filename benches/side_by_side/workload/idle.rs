@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ping_pong::{open, speaks};
+use super::ping_pong::{open, secure_name, speaks};
 use super::{Figure, Load, Size, Workload};
 use crate::Result;
 use crate::load::{Lanes, Protocol};
@@ -45,10 +45,10 @@ impl Load for Idle {
 
 pub(super) fn all(size: Size) -> Vec<Workload> {
     let count = size.of(8000);
-    let one = |protocol: Protocol| {
+    let one = |name: &str, protocol: Protocol| {
         let mut workload = Workload::new(
-            format!("idle-{}", protocol.name()),
-            format!("{count} idle sessions over {}", protocol.name()),
+            format!("idle-{name}"),
+            format!("{count} idle sessions over {name}"),
             speaks(protocol),
             FIGURES,
             move |place| {
@@ -64,5 +64,12 @@ pub(super) fn all(size: Size) -> Vec<Workload> {
         workload.most_rounds = 1;
         workload
     };
-    vec![one(Protocol::Tcp), one(Protocol::WebSocket)]
+    let plain = |protocol: Protocol| one(protocol.name(), protocol);
+    let secure = |protocol: Protocol| one(secure_name(protocol), protocol).over_tls();
+    vec![
+        plain(Protocol::Tcp),
+        plain(Protocol::WebSocket),
+        secure(Protocol::Tcp),
+        secure(Protocol::WebSocket),
+    ]
 }

@@ -94,6 +94,8 @@ pub(crate) struct Workload {
     pub(crate) title: String,
     pub(crate) speaks: Speaks,
     pub(crate) traffic: Traffic,
+    /// Whether clients speak TLS to the subject.
+    pub(crate) tls: bool,
     pub(crate) figures: &'static [Figure],
     /// Whether a relay of bytes can do it, and is the floor of its cost.
     pub(crate) has_floor: bool,
@@ -119,6 +121,7 @@ impl Workload {
             title: title.into(),
             speaks,
             traffic: Traffic::Small,
+            tls: false,
             figures,
             has_floor: true,
             fresh: false,
@@ -126,6 +129,14 @@ impl Workload {
             most_rounds: usize::MAX,
             open: Box::new(move |place| Ok(Box::new(open(place)?))),
         }
+    }
+}
+
+impl Workload {
+    /// The same, clients over TLS.
+    fn over_tls(mut self) -> Self {
+        (self.tls, self.has_floor) = (true, false);
+        self
     }
 }
 

@@ -33,23 +33,35 @@ impl Load for ClosedLoop {
 
 pub(super) fn all(size: Size) -> Vec<Workload> {
     let mut all = Vec::new();
+    let one = |name: &str, protocol: Protocol, connections: usize| {
+        Workload::new(
+            format!("{name}-{connections}"),
+            format!("64 bytes there and back over {name}, {connections} at once"),
+            speaks(protocol),
+            FIGURES,
+            move |place| Ok(ClosedLoop(open(place, protocol, connections)?)),
+        )
+    };
     for protocol in [Protocol::Tcp, Protocol::WebSocket] {
         for connections in [1, 64, 1000] {
-            let connections = size.of(connections);
-            all.push(Workload::new(
-                format!("{}-{connections}", protocol.name()),
-                format!(
-                    "64 bytes there and back over {}, {connections} at once",
-                    protocol.name()
-                ),
-                speaks(protocol),
-                FIGURES,
-                move |place| Ok(ClosedLoop(open(place, protocol, connections)?)),
-            ));
+            all.push(one(protocol.name(), protocol, size.of(connections)));
+        }
+    }
+    for protocol in [Protocol::Tcp, Protocol::WebSocket] {
+        for connections in [64, 1000] {
+            all.push(one(secure_name(protocol), protocol, size.of(connections)).over_tls());
         }
     }
     all.dedup_by(|a, b| a.name == b.name);
     all
+}
+
+/// What a protocol over TLS is called.
+pub(super) fn secure_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tls",
+        Protocol::WebSocket => "wss",
+    }
 }
 
 pub(super) fn speaks(protocol: Protocol) -> Speaks {
