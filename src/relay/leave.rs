@@ -16,12 +16,16 @@ use super::boundary::{Between, Walk};
 use super::close_frame::close_frame;
 use super::meter::Meter;
 use super::moment::{self, Circumstances, First};
-use super::patience::last_chance;
+use super::patience::{last_chance, micros};
 use super::relayed::{ROOM, Relayed, Speech, Turn, back};
 use super::traffic::Micros;
 
 /// How long a client has to end its TLS when all has been said, in microseconds.
 const LINGER: u64 = 1_000_000;
+
+/// For how long a measured round trip is good, in microseconds: a moment is looked for 200 times a
+/// second, and each measurement is a call to the kernel.
+const ROUND_TRIP_HOLDS: u64 = 500_000;
 
 /// Whether a session has been asked to go, and how far it has come. In a box, since few are asked
 /// at a time.
@@ -76,6 +80,8 @@ pub(super) struct Asked {
     /// When it is told without a good moment: what is left fits the close handshake.
     pub(super) last_chance: Micros,
     pub(super) limits: Limits,
+    /// The round trip to the client, in microseconds, and when it was measured.
+    pub(super) round_trip: Option<(u64, Micros)>,
     /// Whether the client hears of it beforehand.
     pub(super) announcement: Announcement,
     /// Whether a limit asked, of which no drain has to hear.
@@ -129,6 +135,7 @@ impl Relayed {
                     looks: false,
                     last_chance: last_chance(now, limits.latest(), patience, turn),
                     limits,
+                    round_trip: None,
                     announcement: self.announcement(),
                     by_limit,
                 }));
@@ -256,7 +263,7 @@ impl Relayed {
     }
 
     /// Whether now is the moment, and who is told first.
-    fn moment(&self, now: Micros) -> Option<First> {
+    fn moment(&mut self, now: Micros) -> Option<First> {
         let Stay::Asked(asked) = &self.stay else {
             return None;
         };
@@ -265,23 +272,36 @@ impl Relayed {
         if self.is_leaving_by_itself() || is_too_early && !is_last_chance {
             return None;
         }
-        let round_trip = sockinfo::round_trip(&self.halves[Direction::ToUpstream.index()]);
-        let round_trip = round_trip.map_or(0, |rtt| u64::try_from(rtt.as_micros()).unwrap_or(0));
-        let first = moment::decide(
-            &self.traffic,
-            Circumstances {
-                now,
-                round_trip,
-                boundaries: self.has_boundaries(),
-                waited: now.since(asked.waits_since),
-                last_chance: is_last_chance,
-            },
-        )?;
+        let waited = now.since(asked.waits_since);
+        let circumstances = Circumstances {
+            now,
+            round_trip: self.round_trip(now),
+            boundaries: self.has_boundaries(),
+            waited,
+            last_chance: is_last_chance,
+        };
+        let first = moment::decide(&self.traffic, circumstances)?;
         Some(match self.goodbye.close_order {
             CloseOrder::Auto => first,
             CloseOrder::Client => First::Client,
             CloseOrder::Agent => First::Agent,
         })
+    }
+
+    /// The round trip to the client, as the kernel has measured it lately, in microseconds.
+    fn round_trip(&mut self, now: Micros) -> u64 {
+        let Stay::Asked(asked) = &mut self.stay else {
+            return 0;
+        };
+        match asked.round_trip {
+            Some((micros, at)) if now.since(at) < ROUND_TRIP_HOLDS => micros,
+            _ => {
+                let client = &self.halves[Direction::ToUpstream.index()];
+                let measured = sockinfo::round_trip(client).map_or(0, micros);
+                asked.round_trip = Some((measured, now));
+                measured
+            }
+        }
     }
 
     /// Whether a side has said its Close or ended, though neither was told to.
