@@ -16,6 +16,7 @@ mod fields;
 pub mod gate;
 mod gather;
 mod io;
+mod link;
 mod pool;
 mod problem;
 mod proxy;

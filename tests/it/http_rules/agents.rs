@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 use crate::harness::agent::http::HttpAgent;
@@ -77,6 +78,37 @@ async fn an_early_answer_of_an_agent_that_closes_reaches_the_client() {
     client.send(vec![b'x'; 100_000]).await.unwrap();
     let answer = response(&mut client, "POST").await;
     assert_eq!((answer.status, answer.text()), (413, "too much".to_owned()));
+}
+
+#[tokio::test]
+async fn a_client_that_reads_only_when_it_has_sent_all_is_not_held_up_by_an_early_answer() {
+    // More than all buffers on the way hold, in both directions.
+    const LENGTH: usize = 16 << 20;
+    let agent = Agent::start(|_, stream| async move {
+        let (mut from, mut to) = stream.into_split();
+        let mut head = [0; 1024];
+        if from.read(&mut head).await.is_err() {
+            return;
+        }
+        let told = tokio::spawn(async move {
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {LENGTH}\r\n\r\n");
+            let _ = to.write_all(head.as_bytes()).await;
+            let _ = to.write_all(&vec![b'y'; LENGTH]).await;
+            to
+        });
+        // It hears all of the client without waiting for its own words.
+        let mut heard = Vec::new();
+        let _ = from.read_to_end(&mut heard).await;
+        let _ = told.await;
+    });
+    let proxy = Proxy::http(agent.addr).start().await;
+    let mut client = client_of(&proxy).await;
+    let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {LENGTH}\r\n\r\n");
+    client.send(head).await.unwrap();
+    let all = client.send(vec![b'x'; LENGTH]);
+    within(30, "the end of the request", all).await.unwrap();
+    let answer = within(30, "the answer", response(&mut client, "POST")).await;
+    assert_eq!((answer.status, answer.body.bytes.len()), (200, LENGTH));
 }
 
 #[tokio::test]
