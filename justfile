@@ -69,7 +69,7 @@ bench-peers workloads="" *options:
 # What runs the drills that are too large for `just test`, with the release binary.
 drills := "LAMEDUCK_TEST_BINARY=$PWD/target/release/lameduck cargo test --locked --test it -- --ignored --nocapture --test-threads 1"
 
-# 1,050 sessions of every kind, in windows of 30 s and 10 s, near and 60 ms of round trip away.
+# 1,050 sessions of every kind, in windows of 30 s and 10 s, near and 60 ms of round trip away, in plain and over TLS (OpenSSL: stunnel4).
 drill: build
     {{drills}} drain_mixed:: drain_far:: --skip thousands_of_websockets
 

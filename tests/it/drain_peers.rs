@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use crate::drain_mixed::arrivals::{Arrivals, arrive};
-use crate::drain_mixed::crowd::{Agents, ChatAgent, Crowd, Fronts, SlowRequests};
+use crate::drain_mixed::crowd::{Agents, ChatAgent, Crowd, SlowRequests};
+use crate::drain_mixed::fronts::Fronts;
 use crate::drain_mixed::tally::{self, Drained, Tally};
 use crate::drain_mixed::{
     ONE_WAY, THOUSAND, one_at_a_time, raise_descriptor_limit, rehearse, setting,

@@ -46,5 +46,6 @@ mod reload;
 mod routes;
 mod self_check;
 mod self_check_delay;
+mod self_check_stunnel;
 mod unix_agents;
 mod upstreams;

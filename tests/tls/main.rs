@@ -26,8 +26,11 @@
 mod harness;
 
 mod between;
+mod chromium;
+mod reporter;
 mod scene;
 
+mod browser;
 mod checked;
 mod client_certificates;
 mod drains;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::crowd::Fronts;
+use super::fronts::Fronts;
 use crate::harness::balancer::View;
 use crate::harness::client::{http, tcp, websocket};
 use crate::harness::wire::End;

@@ -7,18 +7,17 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::fronts::Fronts;
 use crate::harness::agent::http::HttpAgent;
 use crate::harness::agent::tcp::TcpAgent;
 use crate::harness::agent::websocket::WebSocketAgent;
 use crate::harness::balancer::Balancer;
 use crate::harness::client::websocket::Record;
 use crate::harness::client::{Style, http, tcp, websocket};
-use crate::harness::delay::Delay;
 use crate::harness::ledger::Side;
 use crate::harness::manners::{Sort, per_second};
 use crate::harness::metrics::Scrape;
 use crate::harness::python::PythonAgent;
-use crate::harness::secured::{Certified, Secured};
 use crate::harness::within;
 
 /// How many of each kind there are, and how they talk.
@@ -120,59 +119,6 @@ impl Manners {
             Manners::Even(pace) => pace * 2,
             Manners::Lively | Manners::Calm => Duration::from_secs(1),
         }
-    }
-}
-
-/// Where the clients come to.
-#[derive(Clone, Copy)]
-pub(crate) struct Fronts {
-    pub(crate) chat: SocketAddr,
-    pub(crate) web: SocketAddr,
-    /// Raw TCP, where the subject offers it.
-    pub(crate) raw: Option<SocketAddr>,
-}
-
-/// The same, from afar.
-pub(crate) struct Far {
-    pub(crate) fronts: Fronts,
-    _relays: Vec<Delay>,
-    _secured: Vec<Secured>,
-}
-
-impl Fronts {
-    /// At a distance of `one_way`; with none, as they are.
-    pub(crate) async fn seen_from_afar(self, one_way: Duration) -> Far {
-        let (mut fronts, mut relays) = (self, Vec::new());
-        if !one_way.is_zero() {
-            for addr in fronts.each() {
-                let relay = Delay::before(*addr, one_way).await;
-                *addr = relay.addr;
-                relays.push(relay);
-            }
-        }
-        Far {
-            fronts,
-            _relays: relays,
-            _secured: Vec::new(),
-        }
-    }
-
-    fn each(&mut self) -> impl Iterator<Item = &mut SocketAddr> {
-        [Some(&mut self.chat), Some(&mut self.web), self.raw.as_mut()]
-            .into_iter()
-            .flatten()
-    }
-}
-
-impl Far {
-    /// With TLS on the way.
-    pub(crate) async fn over_tls(mut self, certified: &Certified) -> Far {
-        for addr in self.fronts.each() {
-            let relay = certified.before(*addr).await;
-            *addr = relay.addr;
-            self._secured.push(relay);
-        }
-        self
     }
 }
 

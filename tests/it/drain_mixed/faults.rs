@@ -11,6 +11,7 @@ use crate::harness::ledger::SHORTEST;
 use crate::harness::manners::Sort;
 use crate::harness::metrics::Scrape;
 use crate::harness::proxy::Exit;
+use crate::harness::stunnel::Ends;
 use crate::harness::vitals::Vitals;
 use crate::harness::wire::End;
 
@@ -225,6 +226,19 @@ impl Faults {
                 "{most} closings in 100 ms, with a mean of {mean:.2}"
             ));
         }
+    }
+
+    /// A close_notify ends each connection: in plain, a relay over OpenSSL shows every end as a FIN.
+    pub(crate) fn in_tls(&mut self, ends: Ends, tally: &mut Tally) {
+        let Ends { connections, torn } = ends;
+        let with = connections - torn.len();
+        tally.add(
+            "connections ended by close_notify",
+            format!("{with} of {connections}"),
+        );
+        let torn = torn.into_iter();
+        self.0
+            .extend(torn.map(|said| format!("no close_notify: {said}")));
     }
 
     /// Memory that does not grow, but for the plan of who goes when, and health that answers all the while.

@@ -4,14 +4,18 @@
 pub(crate) mod arrivals;
 pub(crate) mod crowd;
 mod faults;
+pub(crate) mod fronts;
+mod over_tls;
 pub(crate) mod pace;
 pub(crate) mod tally;
 
 use std::time::{Duration, Instant};
 
 use arrivals::arrive;
-use crowd::{Agents, ChatAgent, Crowd, Fronts, Manners, Size, SlowRequests};
+use crowd::{Agents, ChatAgent, Crowd, Manners, Size, SlowRequests};
 use faults::Faults;
+use fronts::Fronts;
+use over_tls::Tls;
 use tally::{Drained, Tally};
 
 use crate::harness::agent::websocket::WebSocketAgent;
@@ -88,7 +92,7 @@ async fn thousands_of_websockets_are_drained_without_growing() {
             window: setting("LAMEDUCK_TEST_WINDOW", 60),
             lame_duck_quiet: "3s",
             one_way: Duration::ZERO,
-            tls: false,
+            tls: None,
             unevenness: 4.0,
             vitals: Some(Bounds {
                 plan: 64,
@@ -97,37 +101,6 @@ async fn thousands_of_websockets_are_drained_without_growing() {
         },
     )
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crowd_over_tls_is_drained_without_anyone_noticing() {
-    let agent = ChatAgent::Rust(WebSocketAgent::start());
-    let small = Drill {
-        tls: true,
-        ..Drill::SMALL
-    };
-    drill(agent, small).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "large: just drill"]
-async fn a_lively_thousand_over_tls_is_drained_in_half_a_minute() {
-    over_tls(30, Duration::ZERO).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "large: just drill"]
-async fn a_lively_thousand_over_tls_far_away_is_drained_in_half_a_minute() {
-    over_tls(30, ONE_WAY).await;
-}
-
-async fn over_tls(window: u64, one_way: Duration) {
-    let agent = ChatAgent::Rust(WebSocketAgent::start());
-    let lively = Drill {
-        tls: true,
-        ..Drill::lively(window, one_way)
-    };
-    drill(agent, lively).await;
 }
 
 /// A number that the recipe gives, or the usual one.
@@ -161,8 +134,8 @@ struct Drill {
     window: u64,
     lame_duck_quiet: &'static str,
     one_way: Duration,
-    /// Whether every session is over TLS.
-    tls: bool,
+    /// What the clients speak TLS with, where every session is over it.
+    tls: Option<Tls>,
     /// How much the busiest tenth of a second may exceed the mean.
     unevenness: f64,
     /// What the proxy itself may show of it, where that is looked at.
@@ -190,7 +163,7 @@ impl Drill {
         window: 10,
         lame_duck_quiet: "1s",
         one_way: Duration::ZERO,
-        tls: false,
+        tls: None,
         unevenness: 5.0,
         vitals: None,
     };
@@ -215,7 +188,7 @@ impl Drill {
             window,
             lame_duck_quiet: "1s",
             one_way,
-            tls: false,
+            tls: None,
             unevenness: 4.0,
             vitals: None,
         }
@@ -300,12 +273,12 @@ pub(crate) async fn rehearse(window: u64) -> Tally {
 async fn drained(chat: ChatAgent, drill: &Drill) -> (Tally, Faults) {
     let size = &drill.size;
     let agents = Agents::beside(chat);
-    let certified = drill.tls.then(Certified::new);
+    let certified = drill.tls.map(|_| Certified::new());
     let quiet = drill.lame_duck_quiet;
     let proxy = start(&agents, drill.window, quiet, certified.as_ref()).await;
     let mut far = fronts(&proxy).seen_from_afar(drill.one_way).await;
-    if let Some(certified) = &certified {
-        far = far.over_tls(certified).await;
+    if let (Some(tls), Some(certified)) = (drill.tls, &certified) {
+        far = far.over(tls, certified).await;
     }
     let balancer = Balancer::watch(proxy.health());
     let crowd = Crowd::gather(far.fronts, size, &balancer).await;
@@ -327,6 +300,7 @@ async fn drained(chat: ChatAgent, drill: &Drill) -> (Tally, Faults) {
 
     let felt = within(20, "the crowd to have gone", crowd.felt(&agents)).await;
     let slow = slow.faults().await;
+    let ends = within(20, "the ends over OpenSSL", far.ends_over_openssl()).await;
     let mut faults = Faults::default();
     faults.in_exit(exit, begun, drill);
     faults.in_scrapes(&scrapes, exit);
@@ -343,6 +317,9 @@ async fn drained(chat: ChatAgent, drill: &Drill) -> (Tally, Faults) {
         exit: Some(exit),
         undelivered: Some(undelivered),
     });
+    if let Some(ends) = ends {
+        faults.in_tls(ends, &mut tally);
+    }
     if let (Some(watch), Some(bounds)) = (watch, bounds) {
         faults.in_vitals(&watch.ended(), bounds, size.websockets, &mut tally);
     }

@@ -17,6 +17,7 @@ pub mod peer;
 pub mod proxy;
 pub mod python;
 pub mod secured;
+pub mod stunnel;
 pub mod vitals;
 pub mod wire;
 

@@ -7,14 +7,20 @@ use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::authority::{Authority, ONLY_13};
+use super::authority::{Authority, ONLY_13, Pair};
 use super::proxy::Builder;
+use super::stunnel::Stunnel;
+
+/// The file of the authority's certificate.
+const AUTHORITY: &str = "ca.pem";
 
 /// An authority, and a certificate that a proxy shows.
 pub struct Certified {
     authority: Authority,
+    pair: Pair,
     folder: TempDir,
 }
 
@@ -25,7 +31,12 @@ impl Certified {
         let folder = TempDir::new().unwrap();
         let pair = authority.pair(&["localhost"]);
         pair.write(folder.path(), "tls");
-        Certified { authority, folder }
+        authority.write(&folder.path().join(AUTHORITY));
+        Certified {
+            authority,
+            pair,
+            folder,
+        }
     }
 
     /// Has the listener that was added last speak TLS.
@@ -34,7 +45,17 @@ impl Certified {
         proxy.tls(&path("tls.crt"), &path("tls.key"))
     }
 
-    /// A relay that speaks TLS to `target`.
+    /// What a server needs to show the same.
+    pub fn server(&self) -> Arc<ServerConfig> {
+        self.authority.server(&self.pair, false)
+    }
+
+    /// A relay that speaks TLS to `target` by OpenSSL.
+    pub fn before_with_openssl(&self, target: SocketAddr) -> Stunnel {
+        Stunnel::before(target, &self.folder.path().join(AUTHORITY))
+    }
+
+    /// A relay that speaks TLS to `target` by rustls.
     pub async fn before(&self, target: SocketAddr) -> Secured {
         let connector = TlsConnector::from(self.authority.client(ONLY_13, None));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
