@@ -36,4 +36,5 @@ mod openssl;
 mod passthrough;
 mod relayed;
 mod renewed;
+mod rotation;
 mod upstream;
