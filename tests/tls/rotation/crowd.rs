@@ -73,13 +73,12 @@ impl Session {
         let mut stream = shake(proxy, listener, tls).await.unwrap();
         let path = format!("/echo/s{n}");
         match speaks {
-            Speech::Lines => stream
-                .write_all(format!("{path}\n").as_bytes())
+            Speech::Lines => say(&mut stream, format!("{path}\n").as_bytes())
                 .await
                 .unwrap(),
             Speech::Websocket => {
                 let asked = request("GET", &path, &UPGRADE, b"");
-                stream.write_all(&asked).await.unwrap();
+                say(&mut stream, &asked).await.unwrap();
                 let head = until(&mut stream, b"\r\n\r\n").await.unwrap();
                 assert!(head.starts_with(b"HTTP/1.1 101 "), "{head:?}");
             }
@@ -97,7 +96,7 @@ impl Session {
             Speech::Lines => (text + "\n").into_bytes(),
             Speech::Websocket => Frame::new(TEXT, text).masked(),
         };
-        self.stream.write_all(&bytes).await.unwrap();
+        say(&mut self.stream, &bytes).await.unwrap();
     }
 
     /// Whether the answer is what was said, and no byte else.
@@ -112,6 +111,12 @@ impl Session {
         let read = self.stream.read_exact(&mut heard).await;
         read.is_ok() && heard == expected
     }
+}
+
+/// Writes all of it, down to the socket: without a flush TLS may keep what a busy task could not write.
+async fn say(stream: &mut Stream, bytes: &[u8]) -> std::io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
 }
 
 async fn until(stream: &mut Stream, mark: &[u8]) -> Option<Vec<u8>> {
@@ -186,7 +191,7 @@ async fn brief(
 ) -> Result<(), String> {
     let mut stream = shake(&proxy, "brief", &tls).await?;
     let said = |error: std::io::Error| error.to_string();
-    stream.write_all(b"/quick\n").await.map_err(said)?;
+    say(&mut stream, b"/quick\n").await.map_err(said)?;
     let echo = within(20, "an echo", until(&mut stream, b"\n")).await;
     if echo.as_deref() != Some(b"/quick\n") {
         return Err(format!("instead of an echo: {echo:?}"));
