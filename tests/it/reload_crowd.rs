@@ -91,11 +91,16 @@ struct Scene {
     reloads: usize,
     /// How many come to each listener.
     each: usize,
+    /// Who they are.
+    coming: fn() -> Crowd,
 }
 
 impl Scene {
-    async fn new(mut staying: Crowd, stay: usize, each: usize) -> Scene {
-        let proxy = staying.proxy().window("4s").brief_lame_duck().start().await;
+    /// All these clients come `coming`'s way; who goes with a listener has `window` for it.
+    async fn new(window: &str, stay: usize, each: usize, coming: fn() -> Crowd) -> Scene {
+        let mut staying = coming();
+        let proxy = staying.proxy().window(window).brief_lame_duck();
+        let proxy = proxy.start().await;
         let before = descriptors_at_rest(&proxy).await;
         staying.joins(&proxy, stay).await;
         Scene {
@@ -106,6 +111,7 @@ impl Scene {
             stay,
             reloads: 0,
             each,
+            coming,
         }
     }
 
@@ -117,7 +123,7 @@ impl Scene {
         for _ in 0..count {
             self.reloads += 1;
             let name = format!("extra-{}", self.reloads);
-            let mut crowd = Crowd::new();
+            let mut crowd = (self.coming)();
             let mut text = self.base.clone();
             text.push_str(&listener(&name, "http", crowd.agent()));
             // The settings of what stays change too.
@@ -144,7 +150,7 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_reloads_under_load_lose_nothing_and_leave_nothing() {
-    let mut scene = Scene::new(Crowd::new(), 40, 6).await;
+    let mut scene = Scene::new("4s", 40, 6, Crowd::new).await;
     scene.reload(RELOADS).await;
     let Scene {
         proxy, mut staying, ..
@@ -164,7 +170,7 @@ async fn twenty_reloads_under_load_lose_nothing_and_leave_nothing() {
 #[ignore = "large: just edge-large"]
 async fn reloads_under_two_thousand_sessions_lose_nothing_and_leave_nothing() {
     raise_descriptor_limit();
-    let mut scene = Scene::new(Crowd::calm(), 2_000, 20).await;
+    let mut scene = Scene::new("15s", 2_000, 20, Crowd::calm).await;
     let before = memory(&scene.proxy);
     let mut after = Vec::new();
     for count in [FIRST, RELOADS, RELOADS] {
