@@ -182,7 +182,8 @@ async fn reloads_under_two_thousand_sessions_lose_nothing_and_leave_nothing() {
          {}, after another {RELOADS} {}",
         after[0], after[1], after[2]
     );
-    let grown = after[2].saturating_sub(after[0]) as f64 / (2 * RELOADS) as f64;
+    // While thousands chat, the allocator takes the first twenty to have what it needs.
+    let grown = after[2].saturating_sub(after[1]) as f64 / RELOADS as f64;
     assert!(grown <= 4.0 * LEFT, "{grown} KiB for each reload");
     let Scene {
         proxy, mut staying, ..
