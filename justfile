@@ -77,6 +77,11 @@ drill: build
 drain-large sessions="8000" window="60": build
     LAMEDUCK_TEST_SESSIONS={{sessions}} LAMEDUCK_TEST_WINDOW={{window}} {{drills}} thousands_of_websockets
 
+# Thousands of sessions while certificates rotate, the configuration is reloaded, an endpoint is drained.
+edge-large: build
+    {{drills}} reload_crowd:: drain_endpoint_crowd::
+    LAMEDUCK_TEST_BINARY=$PWD/target/release/lameduck cargo test --locked --test tls -- --ignored --nocapture --test-threads 1 rotation::
+
 # The drill 60 ms away beside its peers: the README's table. `just drill-peers 30 "lameduck nginx"` for some of them.
 drill-peers window="30" subjects="": build
     (command -v haproxy && command -v nginx) >/dev/null || apt-get install -y --no-install-recommends haproxy nginx-light libnginx-mod-stream

@@ -42,6 +42,13 @@ pub(super) struct Circumstances {
 /// that is due is waited for until the last chance.
 const PATIENCE: u64 = 2_000_000;
 
+/// The longest wait for the next answer to a client that thinks for longer, in microseconds: it asks
+/// so seldom that hardly any question comes just when the Close is on its way.
+const LONG_PATIENCE: u64 = 6_000_000;
+
+/// So long behind its only question a client may be about to ask again, in microseconds.
+const SECOND_QUESTION: u64 = 4_000_000;
+
 /// How long a moment is looked for that suits a far client and an uneven rhythm, where no answer is
 /// waited for, in microseconds.
 const SHORT_PATIENCE: u64 = 500_000;
@@ -117,7 +124,20 @@ fn behind_an_answer(traffic: &Traffic, c: Circumstances) -> bool {
     if traffic.last == Some(Direction::ToUpstream) {
         return none_is_due(traffic, c);
     }
-    just_said(agent, c) || c.waited >= PATIENCE || is_quiet_for_long(client, traffic, PATIENCE, c)
+    let patience = patience_for_an_answer(client);
+    just_said(agent, c)
+        || c.waited >= patience
+        || match client.messages {
+            // Nobody knows yet how long it thinks.
+            1 => c.now.since(client.said) > SECOND_QUESTION,
+            _ => is_quiet_for_long(client, traffic, patience, c),
+        }
+}
+
+/// How long the next answer is waited for: a client that goes on as it has so far has asked again by
+/// then.
+fn patience_for_an_answer(client: &Rhythm) -> u64 {
+    (u64::from(client.gap) * 2).clamp(PATIENCE, LONG_PATIENCE)
 }
 
 /// Whether the client, who spoke last, waits for no answer: it never has one, or has waited for so
@@ -297,6 +317,44 @@ mod tests {
         assert_eq!(decide(&traffic, at(now + 500)), Some(First::Client));
         let given_up = now + 5_000_000;
         assert_eq!(decide(&traffic, at(given_up)), Some(First::Client));
+    }
+
+    #[test]
+    fn who_has_asked_once_may_be_about_to_ask_again() {
+        let traffic = request_reply(1_000_000, 500, 1);
+        let answered = 1_000_500;
+        assert_eq!(decide(&traffic, at(answered)), Some(First::Client));
+        for later in [600_000, 1_500_000, 3_500_000] {
+            assert_eq!(
+                decide(&traffic, at(answered + later)),
+                None,
+                "{later} later"
+            );
+        }
+        let mut c = at(answered + 2_500_000);
+        c.waited = PATIENCE;
+        assert_eq!(decide(&traffic, c), Some(First::Client), "or not");
+        let late = at(answered + SECOND_QUESTION);
+        assert_eq!(decide(&traffic, late), Some(First::Client), "it is done");
+    }
+
+    #[test]
+    fn a_slow_thinker_is_waited_for_until_it_has_asked_again() {
+        // A thought of one to two and a half seconds.
+        let (mut traffic, mut now) = (Traffic::default(), 0);
+        for round in 0..20 {
+            now += 1_000_000 + round * 7 % 10 * 150_000;
+            traffic.note(Direction::ToUpstream, Micros(now), 1);
+            traffic.note(Direction::ToClient, Micros(now + 500), 1);
+        }
+        for later in (1_000_000..2_500_000).step_by(50_000) {
+            let mut c = at(now + 500 + later);
+            c.waited = later;
+            assert_eq!(decide(&traffic, c), None, "{later} later");
+        }
+        let mut c = at(now + 500 + 2_400_000);
+        c.waited = LONG_PATIENCE;
+        assert_eq!(decide(&traffic, c), Some(First::Client), "not for ever");
     }
 
     #[test]

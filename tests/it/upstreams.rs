@@ -63,15 +63,15 @@ pub(crate) async fn until(proxy: &Proxy, address: &str, field: &str, value: impl
     within(20, &format!("{field} of {address} to be {value}"), found).await;
 }
 
-async fn all_healthy(proxy: &Proxy, endpoints: &[String]) {
+pub(crate) async fn all_healthy(proxy: &Proxy, endpoints: &[String]) {
     for address in endpoints {
         until(proxy, address, "healthy", true).await;
     }
 }
 
 /// An agent that says its name to each request, and what else the test has it do.
-struct Named {
-    agent: Agent,
+pub(crate) struct Named {
+    pub(crate) agent: Agent,
     mood: watch::Sender<Mood>,
 }
 
@@ -87,7 +87,7 @@ enum Mood {
     Overloaded,
 }
 
-fn named(name: &'static str) -> Named {
+pub(crate) fn named(name: &'static str) -> Named {
     let mood = watch::Sender::new(Mood::Good);
     let moods = mood.subscribe();
     let agent = Agent::scripted(move |_, mut wire| {
@@ -127,14 +127,14 @@ fn named(name: &'static str) -> Named {
     Named { agent, mood }
 }
 
-fn addresses(agents: &[&Named]) -> Vec<String> {
+pub(crate) fn addresses(agents: &[&Named]) -> Vec<String> {
     agents
         .iter()
         .map(|named| named.agent.addr.to_string())
         .collect()
 }
 
-async fn get(proxy: &Proxy, fields: &[(&str, &str)]) -> Response {
+pub(crate) async fn get(proxy: &Proxy, fields: &[(&str, &str)]) -> Response {
     let asked = async {
         let mut wire = Wire::connect(proxy.addr("web")).await?;
         wire.request("GET", "/", fields, b"").await
@@ -143,7 +143,7 @@ async fn get(proxy: &Proxy, fields: &[(&str, &str)]) -> Response {
 }
 
 /// How many of so many requests each agent answered; a status where none did.
-async fn answers(proxy: &Proxy, count: usize) -> BTreeMap<String, usize> {
+pub(crate) async fn answers(proxy: &Proxy, count: usize) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for _ in 0..count {
         let response = get(proxy, &[]).await;
@@ -156,7 +156,7 @@ async fn answers(proxy: &Proxy, count: usize) -> BTreeMap<String, usize> {
     counts
 }
 
-async fn websockets(proxy: &Proxy, count: usize) -> Vec<Wire> {
+pub(crate) async fn websockets(proxy: &Proxy, count: usize) -> Vec<Wire> {
     let mut wires = Vec::new();
     for _ in 0..count {
         let mut wire = Wire::connect(proxy.addr("web")).await.unwrap();
@@ -231,8 +231,8 @@ async fn who_is_known_by_a_cookie_stays_at_its_agent_until_that_is_lost() {
     }
 }
 
-/// An agent that hangs is found by this check, gets no sessions, and gets them again when it answers.
-async fn a_hung_agent_is_taken_out(kind: &str) {
+/// An agent in this mood is found by this check, gets no sessions, and gets them again when it is well.
+async fn a_sick_agent_is_taken_out(kind: &str, mood: Mood) {
     let (a, b) = (named("a"), named("b"));
     let at = addresses(&[&a, &b]);
     let keys = format!(
@@ -241,7 +241,7 @@ async fn a_hung_agent_is_taken_out(kind: &str) {
     );
     let proxy = proxy("http", &at, &keys).await;
     all_healthy(&proxy, &at).await;
-    b.mood.send_replace(Mood::Hangs);
+    b.mood.send_replace(mood);
     until(&proxy, &at[1], "healthy", false).await;
     assert_eq!(
         answers(&proxy, 10).await,
@@ -257,12 +257,22 @@ async fn a_hung_agent_is_taken_out(kind: &str) {
 
 #[tokio::test]
 async fn a_hung_agent_is_found_by_a_request() {
-    a_hung_agent_is_taken_out("http").await;
+    a_sick_agent_is_taken_out("http", Mood::Hangs).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_answers_503_is_found_by_a_request() {
+    a_sick_agent_is_taken_out("http", Mood::Overloaded).await;
 }
 
 #[tokio::test]
 async fn a_hung_agent_is_found_by_a_websocket() {
-    a_hung_agent_is_taken_out("websocket").await;
+    a_sick_agent_is_taken_out("websocket", Mood::Hangs).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_answers_503_is_found_by_a_websocket() {
+    a_sick_agent_is_taken_out("websocket", Mood::Overloaded).await;
 }
 
 #[tokio::test]
@@ -302,6 +312,27 @@ async fn who_breaks_off_is_passed_over_for_a_while() {
     b.mood.send_replace(Mood::Good);
     until(&proxy, &at[1], "ejected", false).await;
     assert_eq!(answers(&proxy, 20).await.len(), 2);
+}
+
+#[tokio::test]
+async fn who_takes_requests_and_never_answers_is_passed_over() {
+    let (a, b) = (named("a"), named("b"));
+    let at = addresses(&[&a, &b]);
+    let keys = "balance = \"round-robin\"\nresponse_timeout = \"200ms\"\n\
+                [upstream.agent.eject]\nafter = 2\nbase = \"60s\"";
+    let proxy = proxy("http", &at, keys).await;
+    all_healthy(&proxy, &at).await;
+    b.mood.send_replace(Mood::Hangs);
+    let mut waited_for = 0;
+    while endpoint(&proxy, &at[1]).await["ejected"] != true {
+        let counts = answers(&proxy, 2).await;
+        waited_for += counts.get("504").copied().unwrap_or(0);
+    }
+    assert_eq!(waited_for, 2, "so many and no more");
+    assert_eq!(
+        answers(&proxy, 10).await,
+        BTreeMap::from([("a".to_owned(), 10)])
+    );
 }
 
 #[tokio::test]

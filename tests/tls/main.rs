@@ -39,4 +39,5 @@ mod openssl;
 mod passthrough;
 mod relayed;
 mod renewed;
+mod rotation;
 mod upstream;

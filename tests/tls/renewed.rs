@@ -18,10 +18,10 @@ use crate::harness::wire::Wire;
 use crate::harness::{Proxy, within};
 use crate::scene::Files;
 
-const RELOADS: &str = "lameduck_tls_certificate_reloads_total";
+pub const RELOADS: &str = "lameduck_tls_certificate_reloads_total";
 const EXPIRY: &str = "lameduck_tls_certificate_expiry_timestamp_seconds";
 
-fn reloads(result: &'static str, count: f64) -> impl Fn(&Scrape) -> bool {
+pub fn reloads(result: &'static str, count: f64) -> impl Fn(&Scrape) -> bool {
     move |scrape| scrape.sum(RELOADS, &[("result", result)]) >= count
 }
 
@@ -34,13 +34,13 @@ async fn shown(proxy: &Proxy, tls: &Arc<ClientConfig>) -> Vec<u8> {
     stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
 }
 
-fn replace(folder: &Path, name: &str, text: &str) {
+pub fn replace(folder: &Path, name: &str, text: &str) {
     let new = folder.join("new");
     std::fs::write(&new, text).unwrap();
     std::fs::rename(new, folder.join(name)).unwrap();
 }
 
-fn swap(folder: &Path, pair: &Pair) {
+pub fn swap(folder: &Path, pair: &Pair) {
     replace(folder, "tls.crt", &pair.certificate);
     replace(folder, "tls.key", &pair.key);
 }

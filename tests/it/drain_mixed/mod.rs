@@ -20,6 +20,7 @@ use tally::{Drained, Tally};
 
 use crate::harness::agent::websocket::WebSocketAgent;
 use crate::harness::balancer::Balancer;
+pub(crate) use crate::harness::descriptors::raise_descriptor_limit;
 use crate::harness::metrics::Scrape;
 use crate::harness::python::PythonAgent;
 use crate::harness::secured::Certified;
@@ -205,14 +206,6 @@ pub(crate) fn one_at_a_time() -> std::fs::File {
     let file = std::fs::File::create(path).expect("a file that can be locked");
     file.lock().expect("a lock");
     file
-}
-
-/// Sockets of a large drill need more descriptors than many shells give.
-pub(crate) fn raise_descriptor_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).expect("the soft limit can be raised to the hard one");
 }
 
 /// Starts the proxy before these agents.

@@ -17,6 +17,8 @@ pub struct Crowd {
     agent: WebSocketAgent,
     clients: JoinSet<Record>,
     sorts: Vec<(String, Sort)>,
+    leave: CancellationToken,
+    is_calm: bool,
 }
 
 impl Crowd {
@@ -26,6 +28,16 @@ impl Crowd {
             agent: WebSocketAgent::start(),
             clients: JoinSet::new(),
             sorts: Vec::new(),
+            leave: CancellationToken::new(),
+            is_calm: false,
+        }
+    }
+
+    /// [`Crowd::new`], of clients that say so little that thousands are no load.
+    pub fn calm() -> Crowd {
+        Crowd {
+            is_calm: true,
+            ..Crowd::new()
         }
     }
 
@@ -53,18 +65,31 @@ impl Crowd {
         for n in self.sorts.len()..self.sorts.len() + count {
             let sort = [Sort::Asker, Sort::Pusher][n % 2];
             let name = format!("ws-{n}");
-            let (path, style) = sort.manners(n, &name);
+            let (path, style) = match self.is_calm {
+                true => sort.calm_manners(&name),
+                false => sort.manners(n, &name),
+            };
             self.sorts.push((name.clone(), sort));
             let wire = within(20, "a WebSocket", websocket::open(addr, &path)).await;
             let wire = wire.unwrap();
-            self.clients.spawn(async move {
-                websocket::converse(wire, &name, style, CancellationToken::new()).await
-            });
+            let leave = self.leave.clone();
+            self.clients
+                .spawn(async move { websocket::converse(wire, &name, style, leave).await });
         }
     }
 
     /// Waits until all have gone, and checks that everyone was asked politely and lost nothing.
     pub async fn left_well(&mut self) {
+        self.have_gone(1012).await;
+    }
+
+    /// Has all go by themselves, and checks that nobody was asked, and that nothing was lost.
+    pub async fn leaves_well(&mut self) {
+        self.leave.cancel();
+        self.have_gone(1000).await;
+    }
+
+    async fn have_gone(&mut self, code: u16) {
         let clients = std::mem::take(&mut self.clients).join_all();
         let records = within(120, "the crowd to have gone", clients).await;
         let names: Vec<_> = records.iter().map(|record| record.name.clone()).collect();
@@ -73,7 +98,7 @@ impl Crowd {
         for client in &records {
             let (name, agent) = (&client.name, &sides[&client.name]);
             for (who, side) in [("client", &client.side), ("agent", agent)] {
-                if side.close.map(|close| close.code) != Some(1012) {
+                if side.close.map(|close| close.code) != Some(code) {
                     faults.push(format!("{name}: the {who} saw the Close {:?}", side.close));
                 }
                 if side.end != Some(End::Fin) {

@@ -51,6 +51,21 @@ impl Sort {
             }
         }
     }
+
+    /// [`Sort::manners`] with a message in some seconds.
+    pub fn calm_manners(self, name: &str) -> (String, Style) {
+        let pace = Duration::from_millis(fastrand::u64(1_000..3_000));
+        let (echo, chat) = (
+            format!("/echo/{name}"),
+            format!("/chat/{name}?every={}", pace.as_millis()),
+        );
+        match self {
+            Sort::Asker => (echo, Style::Think(pace / 2, pace)),
+            Sort::Pusher => (chat, Style::Listen),
+            Sort::Beater => (echo, Style::Chat(pace)),
+            Sort::Chatter => (chat, Style::Chat(pace)),
+        }
+    }
 }
 
 /// The time between two messages at a random rate.

@@ -7,6 +7,7 @@ pub mod balancer;
 pub mod client;
 pub mod crowd;
 pub mod delay;
+pub mod descriptors;
 pub mod frames;
 pub mod ledger;
 pub mod log;

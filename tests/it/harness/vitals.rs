@@ -101,7 +101,7 @@ fn look(pid: u32, health: SocketAddr, begun: &mpsc::Receiver<Instant>) -> Option
 }
 
 /// `VmRSS`, in KiB.
-fn resident(pid: u32) -> Option<u64> {
+pub fn resident(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status
         .lines()

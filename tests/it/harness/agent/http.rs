@@ -13,6 +13,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 
+use super::super::wire::Wire;
 use super::{Agent, Vacancy, parameter};
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;
@@ -143,7 +144,13 @@ fn with_status(status: StatusCode, body: BoxBody<Bytes, Infallible>) -> Answer {
 
 /// An agent that answers with its name.
 pub fn named(name: &'static str) -> Agent {
-    Agent::scripted(move |_, mut wire| async move {
+    named_at(name, Vacancy::new())
+}
+
+/// [`named`] at a port that was taken before.
+pub fn named_at(name: &'static str, vacancy: Vacancy) -> Agent {
+    Agent::at(vacancy, move |_, stream| async move {
+        let mut wire = Wire::new(stream);
         while wire.next_request().await.is_some() {
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", name.len());
             let _ = wire.send(head + name).await;
