@@ -89,6 +89,16 @@ drill-peers window="30" subjects="": build
     target/peers/bin/pip install --quiet --disable-pip-version-check -r tests/requirements-peers.txt
     PATH="$PWD/target/peers/bin:$PATH" LAMEDUCK_TEST_WINDOW={{window}} LAMEDUCK_TEST_SUBJECTS="{{subjects}}" {{drills}} how_a_scale_in_feels
 
+# Autobahn's fuzzing client through the proxy, plain and TLS: the verdicts have to be those without it. All of it takes an
+# hour of two cores; `just autobahn "1.*" "7.*"` for some cases.
+autobahn *cases: build
+    tests/autobahn/run target/release/lameduck {{cases}}
+
+# Attacks, each for some seconds, while 200 sessions are watched: `just attacks 5 Handshake,SlowHead` for some in 5 s.
+attacks seconds="10" only="": build
+    LAMEDUCK_TEST_BINARY=$PWD/target/release/lameduck LAMEDUCK_TEST_SECONDS={{seconds}} LAMEDUCK_TEST_ATTACKS="{{only}}" \
+        cargo test --locked --test edge -- attacks:: --ignored --nocapture --test-threads 1
+
 # A first look: agent, proxy and clients in one process, and a drain.
 demo:
     cargo run --release --locked -- demo

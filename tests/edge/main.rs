@@ -25,6 +25,8 @@ mod peer;
 mod scene;
 
 mod access_log;
+mod attacks;
+mod broken_frames;
 mod limits;
 mod messages;
 mod proxy_in;
