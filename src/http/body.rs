@@ -108,26 +108,6 @@ impl Passing {
         }
     }
 
-    /// The next frame that the agent has sent.
-    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let mut inner = Pin::new(&mut self.inner);
-        let link = self.lease.as_mut().map(Lease::link);
-        let Some(link) = link.filter(|link| !link.is_alone()) else {
-            return inner.poll_frame(cx);
-        };
-        // A short body came with its head. With a frame in hand, hyper asks again before it waits.
-        let (mut frame, _) = link.quietly(|cx| inner.as_mut().poll_frame(cx));
-        while frame.is_pending() {
-            link.drive(cx);
-            let is_rung;
-            (frame, is_rung) = link.quietly(|cx| inner.as_mut().poll_frame(cx));
-            if !is_rung {
-                break;
-            }
-        }
-        frame
-    }
-
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         if self.over {
             return Poll::Ready(None);
@@ -142,7 +122,7 @@ impl Passing {
             self.end_early();
             return Poll::Ready(last.map(|last| Ok(Frame::data(last))));
         }
-        let frame = match ready!(self.next(cx)) {
+        let frame = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
             Some(Err(e)) => {
                 self.complete(Outcome::Failed);

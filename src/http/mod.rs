@@ -16,7 +16,6 @@ mod fields;
 pub mod gate;
 mod gather;
 mod io;
-mod link;
 mod pool;
 mod problem;
 mod proxy;

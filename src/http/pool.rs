@@ -6,13 +6,14 @@ use std::mem;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::sync::oneshot;
 
 use crate::config::{ProxyOut, Upstream};
 use crate::net::proxy_protocol::Proxied;
@@ -20,7 +21,6 @@ use crate::net::{DialError, Dialer, Endpoints, Key, Member, Seat, Tasks, Tick};
 use crate::session::EndpointId;
 
 use super::agent_io::AgentIo;
-use super::link::Link;
 use super::request_body::{RequestBody, Sending};
 use super::waiting::WaitingRoom;
 
@@ -61,12 +61,12 @@ struct Shelf {
     idle: Vec<Idle>,
 }
 
-/// A connection.
+/// A connection: its task ends with it.
 struct Open {
     sender: SendRequest<RequestBody>,
-    link: Link,
     /// The agent's address, where it is told of.
     upstream: Option<Arc<str>>,
+    _task: oneshot::Sender<()>,
 }
 
 /// One worker's way to one agent.
@@ -102,17 +102,13 @@ impl Lease {
     pub(super) fn give_back(self) {
         let Lease {
             agent,
-            mut connection,
+            connection,
             sending,
             seat,
         } = self;
-        connection.link.rest(!connection.sender.is_ready());
         // One that began with a client's name is that client's alone.
         let is_anyones = agent.proxy_protocol == ProxyOut::Off;
-        let usable = is_anyones
-            && sending.complete.get()
-            && !connection.link.is_alone()
-            && !connection.sender.is_closed();
+        let usable = is_anyones && sending.complete.get() && !connection.sender.is_closed();
         if !usable || !seat.member().takes_sessions() {
             return;
         }
@@ -132,11 +128,6 @@ impl Lease {
                 since: Tick::now(),
             });
         }
-    }
-
-    /// The connection, which whoever waits for the rest of the response has to drive.
-    pub(super) fn link(&mut self) -> &mut Link {
-        &mut self.connection.link
     }
 
     /// Gives the connection up, for what goes on over it: the place on the endpoint is what is left.
@@ -192,8 +183,7 @@ impl Agent {
         }
         let now = Tick::now();
         self.shelves.borrow_mut().retain_mut(|shelf| {
-            shelf.idle.retain_mut(|idle| {
-                idle.connection.link.rest(true);
+            shelf.idle.retain(|idle| {
                 now.since(idle.since) < self.idle_timeout && !idle.connection.sender.is_closed()
             });
             shelf.member.takes_sessions()
@@ -219,10 +209,19 @@ impl Agent {
             .handshake(TokioIo::new(AgentIo(socket)))
             .await
             .map_err(AgentError::Broken)?;
+        let (task, dropped) = oneshot::channel::<()>();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                // How it ends is told to whoever waits for a response on it.
+                _ = connection.with_upgrades() => {}
+                _ = dropped => {}
+            }
+        });
         Ok(Open {
             sender,
-            link: Link::new(connection.with_upgrades()),
             upstream,
+            _task: task,
         })
     }
 
@@ -331,45 +330,37 @@ impl Agent {
         request.body_mut().note(Rc::clone(&sending));
         let taken = mem::replace(request, Request::new(RequestBody::empty()));
         let mut sent = pin!(connection.sender.try_send_request(taken));
-        let limit = self.response_timeout;
-        let _place = limit.map(|_| self.waiting.enter(&sending));
-        let first = poll_fn(|cx| {
-            connection.link.drive(cx);
-            // What comes of it comes by driving.
-            match sent.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(response) => Poll::Ready(Ok(response)),
-                Poll::Pending => match limit {
-                    Some(limit) => sending.poll_over(cx).map(|()| Err(limit)),
-                    None => Poll::Pending,
-                },
-            }
-        });
-        let response = match first.await {
-            Ok(response) => response,
-            Err(limit) => {
-                return Err(Box::new(Failure {
-                    error: AgentError::Timeout(limit),
-                    unsent: false,
-                    seat,
-                }));
+        let response = match self.response_timeout {
+            None => sent.await,
+            Some(limit) => {
+                let _place = self.waiting.enter(&sending);
+                let first = poll_fn(|cx| match sent.as_mut().poll(cx) {
+                    Poll::Ready(response) => Poll::Ready(Some(response)),
+                    Poll::Pending => sending.poll_over(cx).map(|()| None),
+                });
+                match first.await {
+                    Some(response) => response,
+                    None => {
+                        let error = AgentError::Timeout(limit);
+                        return Err(Box::new(Failure {
+                            error,
+                            unsent: false,
+                            seat,
+                        }));
+                    }
+                }
             }
         };
         match response {
-            Ok(response) => {
-                if !sending.complete.get() {
-                    // The agent answers while it is still told: neither waits for the other.
-                    connection.link.go_alone(&self.tasks);
-                }
-                Ok((
-                    response,
-                    Lease {
-                        agent: Rc::clone(self),
-                        connection,
-                        sending,
-                        seat,
-                    },
-                ))
-            }
+            Ok(response) => Ok((
+                response,
+                Lease {
+                    agent: Rc::clone(self),
+                    connection,
+                    sending,
+                    seat,
+                },
+            )),
             Err(mut e) => {
                 let unsent = e.take_message();
                 let is_unsent = unsent.is_some();

@@ -1,9 +1,7 @@
 //! From the handshake to the pump: after the 101 both raw sockets are taken back, with what had
 //! been read ahead, and relayed as data.
 
-use std::future::poll_fn;
 use std::net::TcpStream;
-use std::pin::pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -32,7 +30,7 @@ pub(super) fn hand_over(
     response: Response<Incoming>,
     client_side: OnUpgrade,
     agent_side: OnUpgrade,
-    mut lease: Lease,
+    lease: Lease,
 ) -> Response<ResponseBody> {
     let (mut parts, _) = response.into_parts();
     let protocol = parts.headers.get(UPGRADE).cloned();
@@ -57,11 +55,6 @@ pub(super) fn hand_over(
 
     let (site_, conn) = (Rc::clone(site), Rc::clone(conn));
     site.tasks.spawn(async move {
-        let mut agent_side = pin!(agent_side);
-        let agent_side = poll_fn(|cx| {
-            lease.link().drive(cx);
-            agent_side.as_mut().poll(cx)
-        });
         let (Ok(client_side), Ok(agent_side)) = tokio::join!(client_side, agent_side) else {
             // One of them has gone in between; the session counts as failed.
             return;
