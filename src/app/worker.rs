@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{Protocol, Upstream};
 use crate::http::{Agent, Arrival, Connections, Front, Site};
-use crate::net::tls::Handshakes;
+use crate::net::tls::{Handshakes, Turns};
 use crate::net::{Endpoints, Tasks};
 use crate::relay::Pump;
 use crate::session::{
@@ -49,6 +49,7 @@ struct Worker {
     pump: Pump,
     connections: Connections,
     tasks: Tasks,
+    handshakes: Turns,
     upkeep: Upkeep,
     plan: watch::Receiver<Arc<Plan>>,
     /// By listener's place in the roster.
@@ -73,6 +74,7 @@ async fn work(birth: Birth) -> io::Result<()> {
         pump,
         connections: Connections::new(index),
         tasks: Tasks::new(),
+        handshakes: Turns::default(),
         plan: shared.plan.clone(),
         places: Vec::new(),
         former: Vec::new(),
@@ -158,7 +160,7 @@ impl Worker {
         let phase = before.map_or_else(starting, |before| Rc::clone(&before.phase));
         let health = Arc::clone(&self.shared.health);
         let tls = served.tls.as_ref();
-        let tls = tls.map(|tls| Handshakes::new(Arc::clone(tls)));
+        let tls = tls.map(|tls| Handshakes::new(Arc::clone(tls), self.handshakes.clone()));
         let site = (settings.protocol == Protocol::Http).then(|| Site {
             listener,
             settings: settings.http.clone(),

@@ -13,6 +13,7 @@ mod server;
 mod step;
 mod stream;
 mod trust;
+mod turns;
 mod x509;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use registry::TlsListeners;
 pub use reload::Watch;
 pub use server::{HandshakeError, Handshakes, Reloads, TlsListener};
 pub use stream::TlsStream;
+pub use turns::Turns;
 
 /// Named wherever it is used, since with two in one build the library's own choice panics.
 fn provider() -> Arc<CryptoProvider> {

@@ -1,7 +1,6 @@
 //! TLS as a server: the settings of a listener, and the handshake.
 
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
@@ -22,6 +21,7 @@ use super::certificates::Certificates;
 use super::fault::Fault;
 use super::layer::Layer;
 use super::stream::TlsStream;
+use super::turns::Turns;
 use super::{provider, trust};
 
 /// TLS 1.3 alone, and with 1.2.
@@ -180,6 +180,7 @@ impl HandshakeError {
 pub struct Handshakes {
     listener: Arc<TlsListener>,
     under_way: Rc<Cell<usize>>,
+    turns: Turns,
 }
 
 /// One that is under way.
@@ -197,12 +198,13 @@ impl Handshakes {
         &self.listener.settings
     }
 
-    /// None under way yet.
-    pub fn new(listener: Arc<TlsListener>) -> Handshakes {
+    /// None under way yet; they take their turns with those of the worker's other listeners.
+    pub fn new(listener: Arc<TlsListener>, turns: Turns) -> Handshakes {
         let under_way = Rc::default();
         Handshakes {
             listener,
             under_way,
+            turns,
         }
     }
 
@@ -222,7 +224,15 @@ impl Handshakes {
             Layer::server(Arc::clone(&self.listener.config)).map_err(HandshakeError::Failed)?;
         let mut stream = TlsStream::new(socket, layer);
         let limit = settings.handshake_timeout;
-        match timeout(limit, poll_fn(|cx| stream.poll_shake(cx))).await {
+        let shaken = async {
+            loop {
+                stream.can_shake().await?;
+                if self.turns.take(|| stream.shake()).await? {
+                    return Ok(());
+                }
+            }
+        };
+        match timeout(limit, shaken).await {
             Ok(Ok(())) => Ok(stream),
             Ok(Err(_)) if !stream.has_begun() => Err(HandshakeError::Silent),
             Ok(Err(e)) => Err(HandshakeError::Failed(e)),

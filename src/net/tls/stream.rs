@@ -46,6 +46,19 @@ impl TlsStream {
         TlsStream { socket, layer }
     }
 
+    /// Waits until the handshake can go on.
+    pub(super) async fn can_shake(&self) -> io::Result<()> {
+        match self.layer.has_unsent() {
+            true => self.socket.writable().await,
+            false => self.socket.readable().await,
+        }
+    }
+
+    /// Goes on with the handshake as far as the socket lets it; true when it is over.
+    pub(super) fn shake(&mut self) -> io::Result<bool> {
+        self.layer.shake(&mut Ready(&self.socket))
+    }
+
     /// Goes on with the handshake; ready when it is over.
     pub(super) fn poll_shake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
