@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use crate::config::{LateArrivals, Protocol};
@@ -15,6 +16,8 @@ use crate::session::{ListenerIndex, PhaseView};
 use super::doors::Stop;
 use super::wiring::{Handed, Shared};
 
+/// Connections that are accepted in a turn of the worker's loop.
+const AT_ONCE: usize = 16;
 /// After an accept that failed for want of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long a client whose handshake is under way may take to end it, when the listener closes.
@@ -122,7 +125,11 @@ impl Acceptor {
     }
 
     async fn accept(&self, listening: &Listening) {
-        loop {
+        for nth in 1_usize.. {
+            if nth.is_multiple_of(AT_ONCE) {
+                // The sessions of the worker that this runs on have a turn too.
+                yield_now().await;
+            }
             match listening.accept().await {
                 Ok((socket, client)) => self.hand_out(socket, client),
                 Err(AcceptError::Passing(e)) => tracing::debug!(error = %e, "accept"),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
-use tokio::task::LocalSet;
+use tokio::task::{LocalSet, yield_now};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{Protocol, Upstream};
@@ -30,6 +30,9 @@ use super::wiring::{Birth, Handed, Shared};
 
 /// How often connections are looked at whose time may be over.
 const SWEEP: Duration = Duration::from_millis(250);
+/// New connections that are taken in a turn of the worker's loop: a crowd that comes at once is taken in
+/// over many, and the sessions have theirs in between.
+const AT_ONCE: usize = 4;
 /// Connections beyond the limit that are still told so; more are closed without a word.
 const TOLD_OF_OVERLOAD: usize = 16;
 
@@ -93,11 +96,19 @@ async fn work(birth: Birth) -> io::Result<()> {
     tasks.spawn(async move {
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut taken = 0;
         loop {
+            if taken == AT_ONCE {
+                taken = 0;
+                yield_now().await;
+            }
             tokio::select! {
                 Some(order) = orders.recv() => worker.obey(order),
                 Some(opening) = openings.recv() => worker.accept_for(opening),
-                Some(handed) = handed.recv() => worker.take(handed),
+                Some(handed) = handed.recv() => {
+                    worker.take(handed);
+                    taken += 1;
+                }
                 Ok(()) = view.changed() => worker.note_phase(&view.borrow_and_update()),
                 _ = sweep.tick() => worker.sweep(),
             }
