@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::{LocalSet, yield_now};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -86,13 +86,8 @@ async fn work(birth: Birth) -> io::Result<()> {
     };
     worker.catch_up();
     worker.note_phase(&view.borrow_and_update());
-    let (fail, failed) = oneshot::channel();
     let stop = worker.shared.stop.clone();
     let tasks = worker.tasks.clone();
-    // The pump and the inbox are tasks of their own, so that neither is polled for the other's sake.
-    tasks.spawn(async move {
-        let _ = fail.send(drive.await);
-    });
     tasks.spawn(async move {
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -116,8 +111,11 @@ async fn work(birth: Birth) -> io::Result<()> {
     });
     // Whoever waits for this has gone only if the process is ending.
     let _ = ready.send(());
+    // The pump is no task among the others: it would wait behind all that are ready, be there a thousand.
+    // So it has its turn whenever some of them have had theirs.
     tokio::select! {
-        failed = failed => failed.unwrap_or(Ok(())),
+        biased;
+        driven = drive => driven,
         () = stop.cancelled() => Ok(()),
     }
 }

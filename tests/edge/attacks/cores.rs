@@ -1,14 +1,16 @@
 //! Who may use which core, and who comes first.
 
-use rustix::process::setpriority_process;
+use std::process::Command;
+
 use rustix::thread::{CpuSet, Pid, gettid, sched_setaffinity};
 
-/// The least of all priorities.
-const LAST: i32 = 19;
-
-/// Has this thread run only when nobody else wants to on its core.
+/// Has this thread run only when nobody else wants to on its core: the least priority would still
+/// have it take its slices (sched(7), SCHED_IDLE).
 pub fn step_back() {
-    setpriority_process(Some(gettid()), LAST).unwrap();
+    let thread = gettid().as_raw_pid().to_string();
+    let mut chrt = Command::new("chrt");
+    chrt.args(["--idle", "--pid", "0", &thread]);
+    assert!(chrt.status().expect("chrt of util-linux").success());
 }
 
 /// Has all threads of a process run on one core.

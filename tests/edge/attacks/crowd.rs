@@ -114,7 +114,8 @@ async fn ask(
     lost: Rc<RefCell<Vec<String>>>,
 ) {
     let mut pace = interval_at(start, PACE);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // After a stall they speak at their own moments again, and not all at once.
+    pace.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let question = Frame::new(TEXT, QUESTION).masked();
     let mut answer = [0; ANSWER];
     loop {

@@ -12,11 +12,12 @@ mod crowd;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use agent::{Chatty, PUSHED};
+use agent::{Chatty, PUSHED, echoing};
 use attackers::{Attack, Deed, TRUSTED, Targets};
 use crowd::{Crowd, Waits};
 
 use crate::harness::Proxy;
+use crate::harness::agent::Agent;
 use crate::harness::authority::{Authority, ONLY_13};
 use crate::harness::metrics::Scrape;
 use tempfile::TempDir;
@@ -126,12 +127,13 @@ struct Scene {
     proxy: Proxy,
     targets: Targets,
     agent: Chatty,
+    _echoing: Agent,
     _files: TempDir,
 }
 
 impl Scene {
     async fn new(size: &Size) -> Scene {
-        let agent = Chatty::start();
+        let (agent, echoing) = (Chatty::start(), echoing());
         let authority = Authority::new("The Authority");
         let files = TempDir::new().unwrap();
         authority.pair(&["localhost"]).write(files.path(), "tls");
@@ -140,7 +142,8 @@ impl Scene {
         let listener = |name: &str, more: &str| {
             format!(
                 "[[listener]]\nname = \"{name}\"\nbind = \"127.0.0.1:0\"\nprotocol = \"http\"\n\
-                 upstream = \"agent\"\n{more}\n"
+                 upstream = \"agent\"\n{more}\n\
+                 [[listener.route]]\npath = \"/echo/crowd\"\nupstream = \"crowd\"\n"
             )
         };
         let text = [
@@ -159,6 +162,7 @@ impl Scene {
                 ),
             ),
             format!("[upstream.agent]\nendpoints = [\"{}\"]\n", agent.addr),
+            format!("[upstream.crowd]\nendpoints = [\"{}\"]\n", echoing.addr),
             "[http]\nhealth_path = \"/alive\"\nheader_timeout = \"60s\"\n".to_owned(),
             // Those without which nothing is oversize.
             format!(
@@ -178,6 +182,7 @@ impl Scene {
             proxy,
             targets,
             agent,
+            _echoing: echoing,
             _files: files,
         }
     }
