@@ -2,13 +2,14 @@
 //! without destroying what was sent last.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::task::coop::consume_budget;
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::session::{Direction, Ledger, ListenerIndex};
 
@@ -19,6 +20,15 @@ use super::gather::{Gathered, MOST, gather};
 
 /// How long a client has, after our FIN, to read what was sent and end its own side.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// What is read at once and thrown away meanwhile, in bytes, how often, and the pause until more is.
+const WASTE: usize = 16 * 1024;
+const WASTES: usize = 4;
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Bytes for which a task pays as for one read or write. It may make 128 of them before others have
+/// their turn, and a large body would be megabytes by then.
+const COIN: usize = 4 * 1024;
 
 /// The answer to a head that did not come in time (RFC 9110 15.5.9).
 const REQUEST_TIMEOUT: &[u8] =
@@ -33,7 +43,8 @@ pub(super) struct ClientIo {
     wire: Arc<Wire>,
     ledger: Arc<Ledger>,
     listener: ListenerIndex,
-    linger: Option<Pin<Box<Sleep>>>,
+    /// When the time after our FIN is over, and what wakes for it.
+    linger: Option<(Instant, Pin<Box<Sleep>>)>,
     /// Our side is ended.
     finished: bool,
     ended: bool,
@@ -113,7 +124,8 @@ impl AsyncRead for ClientIo {
             self.ended = true;
             return Poll::Ready(Ok(()));
         }
-        let n = bytes.len() as u64;
+        let bytes_read = bytes.len();
+        let n = bytes_read as u64;
         if let Some(refusal) = self.gate.admit(bytes) {
             // The offending byte is now one that hyper's parser refuses as well: that makes the
             // 400, in its turn behind the responses that are still to come. hyper looks again when
@@ -122,6 +134,7 @@ impl AsyncRead for ClientIo {
             self.substitute = Some(gate::END);
         }
         self.wire.moved(0, n);
+        pay_for(bytes_read, cx);
         self.ledger.bytes(self.listener, Direction::ToUpstream, n);
         Poll::Ready(Ok(()))
     }
@@ -139,6 +152,7 @@ impl AsyncWrite for ClientIo {
         }
         let n = ready!(written)?;
         self.wire.moved(1, n as u64);
+        pay_for(n, cx);
         self.count(n);
         Poll::Ready(Ok(n))
     }
@@ -158,6 +172,7 @@ impl AsyncWrite for ClientIo {
         }
         let n = ready!(written)?;
         self.wire.moved(1, n as u64);
+        pay_for(n, cx);
         self.count(n);
         Poll::Ready(Ok(n))
     }
@@ -187,29 +202,50 @@ impl AsyncWrite for ClientIo {
             ended,
             ..
         } = &mut *self;
-        let limit = linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let (until, timer) =
+            linger.get_or_insert_with(|| (Instant::now() + LINGER, Box::pin(sleep(LINGER))));
         if !*finished {
             match Pin::new(&mut *stream).poll_shutdown(cx) {
                 Poll::Ready(done) => done?,
                 Poll::Pending => {
-                    ready!(limit.as_mut().poll(cx));
+                    ready!(timer.as_mut().poll(cx));
                     *ended = true;
                 }
             }
             *finished = true;
         }
-        let mut waste = [0; 4096];
-        while !*ended {
+        // One that never pauses has no more time than others, and leaves them theirs.
+        *ended |= Instant::now() >= *until;
+        let mut waste = [0; WASTE];
+        for _ in 0..WASTES {
+            if *ended {
+                return Poll::Ready(Ok(()));
+            }
             let mut buf = ReadBuf::new(&mut waste);
             match Pin::new(&mut *stream).poll_read(cx, &mut buf) {
                 Poll::Ready(Ok(())) => *ended = buf.filled().is_empty(),
                 Poll::Ready(Err(_)) => *ended = true,
                 Poll::Pending => {
-                    ready!(limit.as_mut().poll(cx));
+                    timer.as_mut().reset(*until);
+                    ready!(timer.as_mut().poll(cx));
                     *ended = true;
                 }
             }
         }
-        Poll::Ready(Ok(()))
+        timer.as_mut().reset(Instant::now() + PAUSE);
+        ready!(timer.as_mut().poll(cx));
+        // It is over already, and what is read next is so in another turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// Has the task pay for what it has moved.
+fn pay_for(n: usize, cx: &mut Context<'_>) {
+    for _ in 0..n / COIN {
+        // Once it has nothing left, its next read or write waits until the others had their turn.
+        if pin!(consume_budget()).poll(cx).is_pending() {
+            return;
+        }
     }
 }

@@ -22,6 +22,7 @@ use crate::session::EndpointId;
 
 use super::agent_io::AgentIo;
 use super::request_body::{RequestBody, Sending};
+use super::server::BUFFER;
 use super::waiting::WaitingRoom;
 
 /// Connections kept per worker and endpoint; more than that are closed when they fall idle.
@@ -206,6 +207,7 @@ impl Agent {
         let socket = self.dialer.connect(seat, client).await?;
         let upstream = self.tells.then(|| Arc::clone(&seat.member().label().0));
         let (sender, connection) = http1::Builder::new()
+            .max_buf_size(BUFFER)
             .handshake(TokioIo::new(AgentIo(socket)))
             .await
             .map_err(AgentError::Broken)?;

@@ -31,8 +31,9 @@ use super::io::ClientIo;
 use super::pool::Agent;
 use super::proxy;
 
-/// hyper's own buffers are never larger than this, so that a slow reader costs no more.
-const BUFFER: usize = 64 * 1024;
+/// hyper's own buffers are never larger than this, so that a slow reader costs no more, and no read
+/// holds up the others.
+pub(super) const BUFFER: usize = 64 * 1024;
 
 /// Answers `health_path`: the status and the body.
 pub type HealthAnswer = Arc<dyn Fn() -> (StatusCode, Bytes) + Send + Sync>;
