@@ -24,7 +24,6 @@ const SECOND: u64 = 1_000_000;
 pub struct Limiter {
     gates: Box<[Gate]>,
     clients: Arc<Clients>,
-    most: usize,
 }
 
 /// What clients have taken.
@@ -33,16 +32,19 @@ struct Clients {
     table: DashMap<Key, Client>,
     /// How many there are; the map itself would have to lock every shard to tell.
     tracked: AtomicUsize,
+    /// How many there may be: a listener that a reload leaves as it was goes by the new number too.
+    most: AtomicUsize,
     /// When the table was last looked through, in microseconds.
     swept: AtomicU64,
     begun: Instant,
 }
 
 impl Clients {
-    fn new() -> Arc<Clients> {
+    fn new(most: usize) -> Arc<Clients> {
         Arc::new(Clients {
             table: DashMap::new(),
             tracked: AtomicUsize::new(0),
+            most: AtomicUsize::new(most),
             swept: AtomicU64::new(0),
             begun: Instant::now(),
         })
@@ -217,11 +219,14 @@ impl Limiter {
             }
             gates[at] = Gate::new(&listener.edge.limits, sessions(at));
         }
+        let most = config.limits.max_clients_tracked;
+        let clients =
+            before.map_or_else(|| Clients::new(most), |before| Arc::clone(&before.clients));
+        clients.most.store(most, Ordering::Relaxed);
         gates.iter().any(Gate::limits_anything).then(|| {
             Arc::new(Limiter {
                 gates: gates.into(),
-                clients: before.map_or_else(Clients::new, |before| Arc::clone(&before.clients)),
-                most: config.limits.max_clients_tracked,
+                clients,
             })
         })
     }
@@ -324,10 +329,11 @@ impl Limiter {
         if let Some(mut client) = self.clients.table.get_mut(&key) {
             return Some(f(&mut client));
         }
-        if self.clients.tracked.load(Ordering::Relaxed) >= self.most {
+        let most = self.clients.most.load(Ordering::Relaxed);
+        if self.clients.tracked.load(Ordering::Relaxed) >= most {
             self.sweep(now);
         }
-        if self.clients.tracked.fetch_add(1, Ordering::Relaxed) >= self.most {
+        if self.clients.tracked.fetch_add(1, Ordering::Relaxed) >= most {
             self.clients.tracked.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
@@ -365,7 +371,7 @@ impl Limiter {
         self.clients.tracked.fetch_sub(gone, Ordering::Relaxed);
         if gone == 0 {
             tracing::warn!(
-                most = self.most,
+                most = self.clients.most.load(Ordering::Relaxed),
                 "limits.max_clients_tracked is reached; new clients are not limited"
             );
         }
@@ -383,8 +389,7 @@ mod tests {
             gates: [limits; 2]
                 .map(|limits| Gate::new(limits, Arc::default()))
                 .into(),
-            clients: Clients::new(),
-            most,
+            clients: Clients::new(most),
         })
     }
 
@@ -474,6 +479,34 @@ mod tests {
         assert!(limiter.connection(HERE, ip("192.0.2.9")).is_ok());
         assert_eq!(limiter.clients.table.len(), 2);
         assert!(limiter.session(HERE, ip("203.0.113.1")).is_err());
+    }
+
+    #[test]
+    fn a_listener_that_stays_as_it_was_goes_by_the_new_size_of_the_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lameduck.toml");
+        let configured = |most: usize| {
+            let text = format!(
+                "[[listener]]\nname = \"raw\"\nbind = \"127.0.0.1:0\"\nprotocol = \"tcp\"\n\
+                 upstream = \"agent\"\n[upstream.agent]\nendpoints = [\"127.0.0.1:9\"]\n\
+                 [limits]\nconnections_per_second = 1\nmax_clients_tracked = {most}\n"
+            );
+            std::fs::write(&path, text).unwrap();
+            let loaded = crate::config::load(Some(&path), &crate::config::Overrides::default());
+            loaded.unwrap().config
+        };
+        let (few, many) = (configured(10), configured(100));
+        let roster = Roster::new([few.listeners[0].name.clone()]);
+        let before = Limiter::new(&few, &roster, None).unwrap();
+        let _after = Limiter::new(&many, &roster, Some(&before)).unwrap();
+        for n in 0..50u32 {
+            assert!(
+                before
+                    .connection(HERE, IpAddr::from(n.to_be_bytes()))
+                    .is_ok()
+            );
+        }
+        assert_eq!(before.clients.table.len(), 50);
     }
 
     #[tokio::test(start_paused = true)]
