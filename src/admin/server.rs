@@ -83,7 +83,7 @@ impl Listens {
     }
 }
 
-/// Answers on a bound socket, for as long as it is polled inside a `LocalSet`. When `stop` is
+/// Answers on a bound socket, for as long as it is polled inside a `LocalRuntime`. When `stop` is
 /// cancelled no more connections are taken, and those there are end with the answer under way.
 ///
 /// # Errors

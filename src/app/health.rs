@@ -5,9 +5,8 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
-use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -53,9 +52,10 @@ pub(super) fn run(birth: Birth) -> io::Result<()> {
         hooks,
         stop,
     } = birth;
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let local = LocalSet::new();
-    local.block_on(&runtime, async move {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(async move {
         let tasks = Tasks::new();
         tasks.spawn(watching::run(tasks.clone(), plan.clone()));
         tasks.spawn(upkeep());

@@ -2,8 +2,7 @@
 
 use std::io;
 
-use tokio::runtime::Builder;
-use tokio::task::LocalSet;
+use tokio::runtime::{Builder, LocalOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::lifecycle::Platforms;
@@ -13,7 +12,9 @@ use crate::lifecycle::Platforms;
 /// # Errors
 /// When the runtime cannot be made.
 pub(super) fn run(platforms: Platforms, ending: CancellationToken) -> io::Result<()> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, platforms.run(ending));
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(platforms.run(ending));
     Ok(())
 }

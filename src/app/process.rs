@@ -7,9 +7,8 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::LocalSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -93,8 +92,10 @@ pub fn run(config: Config, source: Source) -> u8 {
     }
 }
 
-fn runtime() -> Result<Runtime, Error> {
-    let runtime = Builder::new_current_thread().enable_all().build();
+fn runtime() -> Result<LocalRuntime, Error> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default());
     runtime.map_err(|source| Error::Start {
         what: "the runtime",
         source,
@@ -183,7 +184,7 @@ impl App {
         self.run_on(&runtime()?, None)
     }
 
-    fn run_on(self, runtime: &Runtime, signals: Option<Signals>) -> Result<Ended, Error> {
+    fn run_on(self, runtime: &LocalRuntime, signals: Option<Signals>) -> Result<Ended, Error> {
         let descriptors = self.descriptors;
         let most = move |config: &Config| most_connections(config, &descriptors);
         let bound = self.admin_addr();
@@ -385,7 +386,7 @@ impl App {
             drains: Box::new(move |trigger| exposition.count_drain(trigger)),
             witness,
         });
-        let ended = LocalSet::new().block_on(runtime, async {
+        let ended = runtime.block_on(async {
             for ready in births_ready {
                 // A worker that could not start has said why.
                 let _ = ready.await;

@@ -6,9 +6,9 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
-use tokio::task::{LocalSet, yield_now};
+use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{Protocol, Upstream};
@@ -41,9 +41,10 @@ const TOLD_OF_OVERLOAD: usize = 16;
 /// # Errors
 /// When the runtime or the pump cannot be made, or the readiness set fails.
 pub(super) fn run(birth: Birth) -> io::Result<()> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let local = LocalSet::new();
-    local.block_on(&runtime, work(birth))
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(work(birth))
 }
 
 struct Worker {

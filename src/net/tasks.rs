@@ -15,7 +15,7 @@ impl Tasks {
     /// Runs a future on this thread until it ends.
     ///
     /// # Panics
-    /// Outside of the worker's `LocalSet`.
+    /// Outside of a `LocalRuntime`.
     #[allow(
         clippy::disallowed_methods,
         reason = "the one place where a worker spawns"
