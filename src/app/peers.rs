@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::{Balance, Listener, ProxyOut, Upstream, UpstreamEdge, UpstreamName};
-use crate::net::{Endpoints, Socket};
+use crate::net::{Dialled, Endpoints};
 
 /// What logs and metrics call a peer: the key that names it.
 const NAME: &str = "forward_to";
@@ -34,7 +34,7 @@ pub(super) fn endpoints(index: u16, listener: &Listener, agent: &Upstream) -> Op
 
 /// Whether a late arrival comes from the peer that it would be passed to, which is late itself
 /// then: it would have it back from us, and so on.
-pub(super) fn passes_back(peer: &Socket, client: SocketAddr) -> bool {
+pub(super) fn passes_back(peer: &Dialled, client: SocketAddr) -> bool {
     peer.peer_addr()
         .is_some_and(|peer| is_same(peer.ip(), client.ip()))
 }

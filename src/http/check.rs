@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use crate::config::{Check, CheckKind};
-use crate::net::{Address, Endpoints, Member, Socket};
+use crate::net::{Address, Dialled, Endpoints, Member, Socket};
 
 /// The most of an answer that is read for its status line.
 const STATUS_LINE: usize = 256;
@@ -44,6 +44,7 @@ async fn answer(
     let mut socket = endpoints
         .connect(member, None)
         .await
+        .and_then(Dialled::watched)
         .map_err(|error| error.to_string())?;
     let host = match member.address() {
         Address::Tcp(addr) => addr.to_string(),

@@ -4,7 +4,9 @@
 
 mod accept;
 mod clock;
+mod connect;
 mod descriptors;
+mod dialled;
 mod inherited;
 mod options;
 pub mod proxy_protocol;
@@ -19,6 +21,7 @@ pub mod watch;
 pub use accept::{AcceptError, Listening, TcpBound, bind};
 pub use clock::Tick;
 pub use descriptors::{Descriptors, RESERVED};
+pub use dialled::Dialled;
 pub use inherited::{Given, GivenSocket, Inherited};
 pub use options::set_options;
 pub use socket::Socket;

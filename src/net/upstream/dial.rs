@@ -6,12 +6,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::config::{Balance, Endpoint, UpstreamName};
+use crate::config::{Balance, Endpoint, ProxyOut, UpstreamName};
+use crate::net::connect::connect;
 use crate::net::proxy_protocol::{Proxied, introduce};
-use crate::net::{Socket, set_options};
+use crate::net::{Dialled, Socket};
 use crate::session::EndpointId;
 
 use super::Endpoints;
@@ -78,16 +79,12 @@ impl Endpoints {
         &self,
         member: &Member,
         client: Option<&Proxied>,
-    ) -> Result<Socket, DialError> {
+    ) -> Result<Dialled, DialError> {
         let begun = Instant::now();
         let limit = self.settings.connect_timeout;
         let reached = match timeout_at(begun + limit, self.connect(member, client)).await {
             Ok(Ok(socket)) => Ok(socket),
-            Ok(Err(source)) => Err(DialError::Unreachable {
-                upstream: self.name().clone(),
-                endpoint: member.label().clone(),
-                source,
-            }),
+            Ok(Err(source)) => Err(self.unreachable(member, source)),
             Err(_) => Err(DialError::Timeout {
                 upstream: self.name().clone(),
                 endpoint: member.label().clone(),
@@ -109,25 +106,33 @@ impl Endpoints {
     ///
     /// # Errors
     /// What the system says, or why the handshake failed.
-    pub async fn connect(&self, member: &Member, client: Option<&Proxied>) -> io::Result<Socket> {
-        let mut socket = match member.address() {
-            Address::Tcp(addr) => {
-                let socket = TcpStream::connect(addr).await?;
-                // A socket that was reset meanwhile shows it at the first read.
-                let _ = socket.set_nodelay(true);
-                set_options(&socket, &self.settings.edge.tcp);
-                Socket::Tcp(socket)
-            }
-            Address::Unix(path) => Socket::Unix(UnixStream::connect(path).await?),
+    pub async fn connect(&self, member: &Member, client: Option<&Proxied>) -> io::Result<Dialled> {
+        let dialled = match member.address() {
+            Address::Tcp(addr) => connect(*addr, &self.settings.edge.tcp).await?,
+            Address::Unix(path) => Dialled::Watched(Socket::Unix(UnixStream::connect(path).await?)),
         };
-        introduce(&mut socket, self.settings.edge.proxy_protocol, client).await?;
-        match (socket, &self.tls) {
+        let version = self.settings.edge.proxy_protocol;
+        if version == ProxyOut::Off && self.tls.is_none() {
+            return Ok(dialled);
+        }
+        let mut socket = dialled.watched()?;
+        introduce(&mut socket, version, client).await?;
+        let socket = match (socket, &self.tls) {
             // Boxed, so that without TLS a dial is as small as it was.
             (Socket::Tcp(socket), Some(tls)) => {
                 let secured = Box::pin(tls.connect(member.host(), socket)).await;
-                secured.map(Socket::Tls)
+                Socket::Tls(secured?)
             }
-            (socket, _) => Ok(socket),
+            (socket, _) => socket,
+        };
+        Ok(Dialled::Watched(socket))
+    }
+
+    fn unreachable(&self, member: &Member, source: io::Error) -> DialError {
+        DialError::Unreachable {
+            upstream: self.name().clone(),
+            endpoint: member.label().clone(),
+            source,
         }
     }
 
@@ -223,6 +228,12 @@ impl Dialer {
         seat: &Seat,
         client: Option<&Proxied>,
     ) -> Result<Socket, DialError> {
+        let (shared, member) = (&self.shared, seat.member());
+        let watched = self.reach(seat, client).await?.watched();
+        watched.map_err(|source| shared.unreachable(member, source))
+    }
+
+    async fn reach(&self, seat: &Seat, client: Option<&Proxied>) -> Result<Dialled, DialError> {
         let reached = self.shared.reach(seat.member(), client).await;
         if reached.is_err() {
             self.shared.went_wrong(seat.member());
@@ -239,7 +250,7 @@ impl Dialer {
         &self,
         key: Key,
         client: Option<&Proxied>,
-    ) -> Result<(Socket, Seat), DialError> {
+    ) -> Result<(Dialled, Seat), DialError> {
         let mut tried = Vec::new();
         let mut last = None;
         loop {
@@ -247,7 +258,7 @@ impl Dialer {
                 Ok(seat) => seat,
                 Err(nowhere) => return Err(last.unwrap_or(nowhere)),
             };
-            match self.connect(&seat, client).await {
+            match self.reach(&seat, client).await {
                 Ok(socket) => {
                     self.shared.went_well(seat.member());
                     return Ok((socket, seat));
