@@ -94,8 +94,9 @@ drill-peers window="30" subjects="": build
 autobahn *cases: build
     tests/autobahn/run target/release/lameduck {{cases}}
 
-# Attacks, each for some seconds, while 200 sessions are watched: `just attacks 5 Handshake,SlowHead` for some in 5 s.
-attacks seconds="10" only="": build
+# Attacks, each three times for some seconds, while 200 sessions are watched; half an hour.
+# `just attacks 5 Handshake,SlowHead` for some, 5 s each.
+attacks seconds="5" only="": build
     LAMEDUCK_TEST_BINARY=$PWD/target/release/lameduck LAMEDUCK_TEST_SECONDS={{seconds}} LAMEDUCK_TEST_ATTACKS="{{only}}" \
         cargo test --locked --test edge -- attacks:: --ignored --nocapture --test-threads 1
 
