@@ -1,27 +1,25 @@
 //! The pump: one worker's relayed sessions in a slab, and a readiness set of their own.
 
+mod drive;
 mod upkeep;
 
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
+use mio::Registry;
 use mio::event::Event;
-use mio::{Events, Registry};
 use slab::Slab;
-use tokio::io::unix::AsyncFd;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use crate::config::Goodbye;
+use crate::net::Seat;
 use crate::net::tls::Layer;
-use crate::net::{Seat, watch};
 use crate::session::{
     Connected, Counted, CutSession, Direction, Facts, Gone, Holding, Home, Outcome, Page,
     SessionId, Terms, Ticket, Whom, WorkerIndex,
@@ -34,15 +32,10 @@ use super::pipe::Pipes;
 use super::relayed::{CHUNK, Progress, ROOM, Relayed, Speech, Turn};
 use super::traffic::Micros;
 
-/// Events taken from the kernel at once, and so the sessions served before the worker's other
-/// tasks have their turn.
-const EVENTS: usize = 256;
-/// How often a session that was asked to go is looked at while nothing happens on it.
-const LOOK: Duration = Duration::from_millis(5);
-
 /// Cut sessions that are kept to be told of one by one.
 const LISTED: usize = 100;
 
+use drive::Sight;
 pub use upkeep::Stalled;
 
 /// What the pump takes over: two connected sockets, and what was read ahead on them.
@@ -82,7 +75,10 @@ pub struct Tunnel {
 
 /// The handle of a worker's pump; it stays on the worker's thread.
 #[derive(Clone, Debug)]
-pub struct Pump(Rc<RefCell<Inner>>);
+pub struct Pump {
+    inner: Rc<RefCell<Inner>>,
+    sight: Rc<RefCell<Sight>>,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -153,7 +149,8 @@ impl Pump {
             allowance: Allowance::default(),
             pipes: None,
         };
-        let pump = Pump(Rc::new(RefCell::new(Inner {
+        let sight = Sight::new(poll)?;
+        let inner = Inner {
             worker,
             registry,
             sessions: Slab::new(),
@@ -163,8 +160,12 @@ impl Pump {
             gone: Gone::default(),
             next_turn: 0,
             waker: None,
-        })));
-        let driver = drive(Rc::clone(&pump.0), watch::readable(poll)?);
+        };
+        let pump = Pump {
+            inner: Rc::new(RefCell::new(inner)),
+            sight: Rc::new(RefCell::new(sight)),
+        };
+        let driver = drive::drive(pump.clone());
         Ok((pump, driver))
     }
 
@@ -173,7 +174,7 @@ impl Pump {
     /// # Errors
     /// When the sockets cannot be watched; the session then counts as failed.
     pub fn open(&self, mut tunnel: Tunnel) -> io::Result<()> {
-        let mut inner = self.0.borrow_mut();
+        let mut inner = self.inner.borrow_mut();
         let inner = &mut *inner;
         let turn = inner.next_turn;
         inner.next_turn = inner.next_turn.wrapping_add(1);
@@ -199,7 +200,7 @@ impl Pump {
 
     /// How many sessions and silent connections there are.
     pub fn len(&self) -> usize {
-        self.0.borrow().sessions.len()
+        self.inner.borrow().sessions.len()
     }
 
     /// Whether there are none.
@@ -209,7 +210,7 @@ impl Pump {
 
     /// The facts of at most `limit` sessions, from a slot on.
     pub fn list(&self, from: usize, limit: usize) -> Page {
-        let inner = self.0.borrow();
+        let inner = self.inner.borrow();
         let mut page = Page::default();
         let now = inner.turn.now();
         for (slot, session) in inner.sessions.iter().skip_while(|(slot, _)| *slot < from) {
@@ -225,7 +226,7 @@ impl Pump {
     /// Asks a session to go on these terms. One
     /// that has gone by itself is passed over.
     pub fn leave(&self, id: SessionId, terms: Terms) {
-        let mut inner = self.0.borrow_mut();
+        let mut inner = self.inner.borrow_mut();
         let inner = &mut *inner;
         let slot = id.slot();
         let Some(session) = inner.sessions.get_mut(slot) else {
@@ -251,7 +252,7 @@ impl Pump {
 
     /// Ends these at once, and tells what was cut, now or alone before.
     pub fn cut(&self, whom: &Whom) -> Gone {
-        let mut inner = self.0.borrow_mut();
+        let mut inner = self.inner.borrow_mut();
         let inner = &mut *inner;
         let now = inner.turn.now();
         let meant = inner.sessions.iter().filter(|(slot, session)| {
@@ -414,64 +415,5 @@ impl Inner {
             }
         }
         self.turn.allowance.pass(now, urgency);
-    }
-}
-
-/// The pump's own task.
-async fn drive(inner: Rc<RefCell<Inner>>, mut readiness: AsyncFd<mio::Poll>) -> io::Result<()> {
-    let mut events = Events::with_capacity(EVENTS);
-    let mut look: Option<Pin<Box<Sleep>>> = None;
-    poll_fn(move |cx| turn(&inner, &mut readiness, &mut events, &mut look, cx)).await
-}
-
-/// One turn: the events that are there, at most one batch of them, then the worker's other tasks.
-fn turn(
-    inner: &RefCell<Inner>,
-    readiness: &mut AsyncFd<mio::Poll>,
-    events: &mut Events,
-    look: &mut Option<Pin<Box<Sleep>>>,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<()>> {
-    let mut inner = inner.borrow_mut();
-    if !inner
-        .waker
-        .as_ref()
-        .is_some_and(|waker| waker.will_wake(cx.waker()))
-    {
-        inner.waker = Some(cx.waker().clone());
-    }
-    inner.give_more();
-    while !inner.leaving.is_empty() {
-        let timer = look.get_or_insert_with(|| Box::pin(sleep_until(Instant::now())));
-        if timer.as_mut().poll(cx).is_pending() {
-            break;
-        }
-        inner.look_at_the_leaving();
-        timer.as_mut().reset(Instant::now() + LOOK);
-    }
-    if !inner.again.is_empty() {
-        cx.waker().wake_by_ref();
-    }
-    loop {
-        let mut guard = ready!(readiness.poll_read_ready_mut(cx))?;
-        match guard.get_inner_mut().poll(events, Some(Duration::ZERO)) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            polled => polled?,
-        }
-        let mut seen = 0;
-        for event in events.iter() {
-            seen += 1;
-            inner.on_event(event);
-        }
-        if seen == EVENTS {
-            // There may be more, but the others are waiting.
-            guard.retain_ready();
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        guard.clear_ready();
-        if !inner.again.is_empty() {
-            cx.waker().wake_by_ref();
-        }
     }
 }

@@ -35,7 +35,7 @@ impl Pump {
         limits: impl Fn(ListenerIndex) -> &'l ListenerLimits,
         close_timeout: Duration,
     ) {
-        let mut inner = self.0.borrow_mut();
+        let mut inner = self.inner.borrow_mut();
         let inner = &mut *inner;
         let now = inner.turn.now();
         let terms = Limits {
@@ -71,14 +71,14 @@ impl Pump {
 
     /// Bytes that are held for clients that do not read.
     pub fn held(&self) -> u64 {
-        let inner = self.0.borrow();
+        let inner = self.inner.borrow();
         let sessions = inner.sessions.iter();
         sessions.map(|(_, session)| session.held()).sum()
     }
 
     /// The sessions whose clients do not read.
     pub fn stalled(&self) -> Vec<Stalled> {
-        let inner = self.0.borrow();
+        let inner = self.inner.borrow();
         let sessions = inner.sessions.iter();
         let stalled = sessions.filter_map(|(slot, session)| {
             Some(Stalled {
@@ -92,7 +92,7 @@ impl Pump {
 
     /// Ends a session whose client does not read.
     pub fn disconnect(&self, id: SessionId, why: Refusal) {
-        let mut inner = self.0.borrow_mut();
+        let mut inner = self.inner.borrow_mut();
         let is_it = inner.sessions.get(id.slot()).is_some_and(|session| {
             SessionId::new(inner.worker, Home::Pump, id.slot(), session.turn) == id
         });
