@@ -73,11 +73,16 @@ async fn work(birth: Birth) -> io::Result<()> {
     } = birth;
     let (pump, drive) = Pump::new(index)?;
     let mut view = shared.phase.clone();
+    // However many they are, the sessions are served in between.
+    let tasks = Tasks::new().with_between({
+        let pump = pump.clone();
+        move || pump.breathe()
+    });
     let mut worker = Worker {
         ledger: Arc::clone(shared.ledgers.of(index)),
         pump,
         connections: Connections::new(index),
-        tasks: Tasks::new(),
+        tasks: tasks.clone(),
         handshakes: Turns::default(),
         plan: shared.plan.clone(),
         places: Vec::new(),
@@ -88,7 +93,6 @@ async fn work(birth: Birth) -> io::Result<()> {
     worker.catch_up();
     worker.note_phase(&view.borrow_and_update());
     let stop = worker.shared.stop.clone();
-    let tasks = worker.tasks.clone();
     tasks.spawn(async move {
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -238,12 +238,10 @@ impl Front {
             .with_upgrades();
         let mut connection = pin!(connection);
         // Later requests go by what holds then.
-        let pump = site.pump.clone();
         let (ledger, listener) = (Arc::clone(&site.ledger), site.listener);
         drop(site);
         let mut leaving = false;
         let end = poll_fn(|cx| {
-            pump.breathe();
             conn.listen(cx);
             if conn.told() == Some(Told::Cut) {
                 return Poll::Ready(End::Cut);

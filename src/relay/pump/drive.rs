@@ -19,7 +19,7 @@ use super::{Inner, Pump};
 /// tasks have their turn.
 const EVENTS: usize = 256;
 /// So long after a turn of the pump other tasks give it one between two of theirs.
-const BREATH: Duration = Duration::from_micros(200);
+const BREATH: Duration = Duration::from_micros(100);
 /// How often a session that was asked to go is looked at while nothing happens on it.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -44,8 +44,8 @@ impl Sight {
 }
 
 impl Pump {
-    /// Gives the sessions a turn if they have had none for a while. Tasks that can be many call it each
-    /// time they are polled, so that a crowd of them holds nobody up.
+    /// Gives the sessions a turn if they have had none for a while. It is called between
+    /// the turns of other tasks, so that a crowd of them holds nobody up.
     pub fn breathe(&self) {
         let mut inner = self.inner.borrow_mut();
         if inner.sessions.is_empty() {
