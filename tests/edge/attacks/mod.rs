@@ -123,7 +123,8 @@ impl Size {
             length: Duration::from_secs(seconds),
             rounds: number("LAMEDUCK_TEST_ROUNDS", 3) as usize,
             share: 1,
-            judged: true,
+            // Two workers share their cores with the crowd: its delays tell of the scheduler.
+            judged: workers == 1,
             limits,
         }
     }
