@@ -1,6 +1,7 @@
 //! The agent's socket as hyper sees it.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -38,7 +39,8 @@ impl AsyncWrite for AgentIo {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let socket = Pin::new(&mut self.0);
-        match gather(pieces, &mut [0; MOST]) {
+        let mut room = [MaybeUninit::uninit(); MOST];
+        match gather(pieces, &mut ReadBuf::uninit(&mut room)) {
             Gathered::One(bytes) => socket.poll_write(cx, bytes),
             Gathered::Many => socket.poll_write_vectored(cx, pieces),
         }

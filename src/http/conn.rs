@@ -22,6 +22,9 @@ use crate::session::{
     ListenerIndex, Outcome, Page, SessionId, Ticket, Whom, WorkerIndex,
 };
 
+/// How long a client has, after our FIN, to read what was sent and end its own side.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// Where a connection stands between two requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -54,6 +57,8 @@ pub(super) struct Wire {
     gone: AtomicBool,
     /// The tick since which the client takes nothing of what is written; zero while it does.
     blocked: AtomicU64,
+    /// The tick of our FIN; zero before it.
+    lingers: AtomicU64,
 }
 
 impl Wire {
@@ -69,6 +74,7 @@ impl Wire {
             watched: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             blocked: AtomicU64::new(0),
+            lingers: AtomicU64::new(0),
         }
     }
 
@@ -116,6 +122,20 @@ impl Wire {
     fn blocked_for(&self) -> Option<Duration> {
         let since = self.blocked.load(Ordering::Relaxed);
         (since > 0).then(|| Tick::from_millis(since).elapsed())
+    }
+
+    /// Whether the client's time after our FIN is over, which begins when this is asked first.
+    pub(super) fn has_lingered(&self) -> bool {
+        if self.lingers.load(Ordering::Relaxed) == 0 {
+            let now = Tick::now().as_millis();
+            self.lingers.store(now, Ordering::Relaxed);
+        }
+        self.is_lingering_for_too_long()
+    }
+
+    fn is_lingering_for_too_long(&self) -> bool {
+        let since = self.lingers.load(Ordering::Relaxed);
+        since > 0 && Tick::from_millis(since).elapsed() >= LINGER
     }
 
     /// Notes that everything written so far is in the kernel's hands.
@@ -308,6 +328,10 @@ impl Conn {
         if self.told.get() != Some(Told::Cut) {
             self.told.set(Some(what));
         }
+        self.wake();
+    }
+
+    fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
@@ -501,11 +525,15 @@ impl Connections {
         }
     }
 
-    /// Looks for connections whose time is over: silent ones, slow heads, idle ones, and those
-    /// that were asked to go and have not. Called every few hundred milliseconds.
+    /// Looks for connections whose time is over: silent ones, slow heads, idle ones, those whose
+    /// client does not end its side, and those that were asked to go and have not. Called every few
+    /// hundred milliseconds.
     pub fn sweep(&self, limits: impl Fn(ListenerIndex) -> Option<(Duration, Duration)>) {
         let now = Instant::now();
         for (slot, conn) in self.0.conns.borrow().iter() {
+            if conn.wire.is_lingering_for_too_long() {
+                conn.wake();
+            }
             let Some((header_timeout, idle_timeout)) = limits(conn.listener) else {
                 continue;
             };

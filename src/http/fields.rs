@@ -97,9 +97,10 @@ pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
     headers.contains_key(TE) && has_token(headers, TE, "trailers")
 }
 
-/// The values that say where a connection's requests come from, made once per connection.
+/// The values that say where a connection's requests come from.
 #[derive(Debug)]
 pub(super) struct Origin {
+    client: IpAddr,
     address: HeaderValue,
     node: String,
     /// `http`, or `https` over TLS.
@@ -120,12 +121,18 @@ impl Origin {
         };
         let unknown = HeaderValue::from_static("unknown");
         Origin {
+            client,
             address: client.to_string().parse().unwrap_or(unknown),
             node,
             scheme,
             subject: subject.and_then(|subject| subject.parse().ok()),
             last: RefCell::default(),
         }
+    }
+
+    /// Whether this would be made for a connection of nobody with a certificate.
+    pub(super) fn is_of(&self, client: IpAddr, scheme: &'static str) -> bool {
+        self.client == client && self.scheme == scheme && self.subject.is_none()
     }
 
     /// The element of `Forwarded` for a request to this host.

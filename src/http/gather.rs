@@ -2,6 +2,8 @@
 
 use std::io::IoSlice;
 
+use tokio::io::ReadBuf;
+
 /// The most that is copied.
 pub(super) const MOST: usize = 1024;
 
@@ -14,19 +16,17 @@ pub(super) enum Gathered<'b> {
 }
 
 /// Puts pieces together in `room`, where that pays.
-pub(super) fn gather<'b>(pieces: &'b [IoSlice<'_>], room: &'b mut [u8; MOST]) -> Gathered<'b> {
+pub(super) fn gather<'b>(pieces: &'b [IoSlice<'_>], room: &'b mut ReadBuf<'_>) -> Gathered<'b> {
     if let [one] = pieces {
         return Gathered::One(one);
     }
-    let mut length = 0;
     for piece in pieces {
-        let Some(place) = room.get_mut(length..length + piece.len()) else {
+        if piece.len() > room.remaining() {
             return Gathered::Many;
-        };
-        place.copy_from_slice(piece);
-        length += piece.len();
+        }
+        room.put_slice(piece);
     }
-    Gathered::One(&room[..length])
+    Gathered::One(room.filled())
 }
 
 #[cfg(test)]
@@ -35,7 +35,7 @@ mod tests {
 
     fn gathered(pieces: &[&[u8]]) -> Option<Vec<u8>> {
         let pieces: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-        match gather(&pieces, &mut [0; MOST]) {
+        match gather(&pieces, &mut ReadBuf::new(&mut [0; MOST])) {
             Gathered::One(bytes) => Some(bytes.to_vec()),
             Gathered::Many => None,
         }

@@ -2,6 +2,7 @@
 //! without destroying what was sent last.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 use crate::session::{Direction, Ledger, ListenerIndex};
 
@@ -17,9 +18,6 @@ use super::client_stream::ClientStream;
 use super::conn::{Stage, Wire};
 use super::gate::{self, Gate};
 use super::gather::{Gathered, MOST, gather};
-
-/// How long a client has, after our FIN, to read what was sent and end its own side.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// What is read at once and thrown away meanwhile, in bytes, how often, and the pause until more is.
 const WASTE: usize = 16 * 1024;
@@ -43,8 +41,8 @@ pub(super) struct ClientIo {
     wire: Arc<Wire>,
     ledger: Arc<Ledger>,
     listener: ListenerIndex,
-    /// When the time after our FIN is over, and what wakes for it.
-    linger: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// The pause of a client that goes on sending after our FIN.
+    pause: Option<Pin<Box<Sleep>>>,
     /// Our side is ended.
     finished: bool,
     ended: bool,
@@ -64,7 +62,7 @@ impl ClientIo {
             wire,
             ledger,
             listener,
-            linger: None,
+            pause: None,
             finished: false,
             ended: false,
         }
@@ -163,7 +161,8 @@ impl AsyncWrite for ClientIo {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let stream = Pin::new(&mut self.stream);
-        let written = match gather(bufs, &mut [0; MOST]) {
+        let mut room = [MaybeUninit::uninit(); MOST];
+        let written = match gather(bufs, &mut ReadBuf::uninit(&mut room)) {
             Gathered::One(bytes) => stream.poll_write(cx, bytes),
             Gathered::Many => stream.poll_write_vectored(cx, bufs),
         };
@@ -192,47 +191,38 @@ impl AsyncWrite for ClientIo {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends a FIN and reads on until the client's own: a close with unread bytes would be a reset,
-    /// which destroys the response in the client's buffer (RFC 9112 9.6).
+    /// Sends a FIN and reads on until the client's own, or until its time for that is over: a close
+    /// with unread bytes would be a reset, which destroys the response in the client's buffer
+    /// (RFC 9112 9.6).
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let ClientIo {
             stream,
-            linger,
+            wire,
+            pause,
             finished,
             ended,
             ..
         } = &mut *self;
-        let (until, timer) =
-            linger.get_or_insert_with(|| (Instant::now() + LINGER, Box::pin(sleep(LINGER))));
-        if !*finished {
-            match Pin::new(&mut *stream).poll_shutdown(cx) {
-                Poll::Ready(done) => done?,
-                Poll::Pending => {
-                    ready!(timer.as_mut().poll(cx));
-                    *ended = true;
-                }
-            }
+        // One that never pauses has no more time than others, and leaves them theirs.
+        *ended |= wire.has_lingered();
+        if !*finished && !*ended {
+            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
             *finished = true;
         }
-        // One that never pauses has no more time than others, and leaves them theirs.
-        *ended |= Instant::now() >= *until;
-        let mut waste = [0; WASTE];
+        if let Some(timer) = pause {
+            ready!(timer.as_mut().poll(cx));
+            *pause = None;
+        }
+        let mut waste = [MaybeUninit::uninit(); WASTE];
         for _ in 0..WASTES {
             if *ended {
                 return Poll::Ready(Ok(()));
             }
-            let mut buf = ReadBuf::new(&mut waste);
-            match Pin::new(&mut *stream).poll_read(cx, &mut buf) {
-                Poll::Ready(Ok(())) => *ended = buf.filled().is_empty(),
-                Poll::Ready(Err(_)) => *ended = true,
-                Poll::Pending => {
-                    timer.as_mut().reset(*until);
-                    ready!(timer.as_mut().poll(cx));
-                    *ended = true;
-                }
-            }
+            let mut buf = ReadBuf::uninit(&mut waste);
+            let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf));
+            *ended = read.is_err() || buf.filled().is_empty();
         }
-        timer.as_mut().reset(Instant::now() + PAUSE);
+        let timer = pause.insert(Box::pin(sleep(PAUSE)));
         ready!(timer.as_mut().poll(cx));
         // It is over already, and what is read next is so in another turn.
         cx.waker().wake_by_ref();

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -133,22 +133,40 @@ enum End {
 /// What a listener's connections are served by, the latest: one that outlives a reload goes by what
 /// holds at each of its requests.
 #[derive(Clone)]
-pub struct Front(Rc<RefCell<Rc<Site>>>);
+pub struct Front(Rc<Latest>);
+
+struct Latest {
+    site: RefCell<Rc<Site>>,
+    /// Where the last connection came from: those of a balancer come from few addresses.
+    origin: RefCell<Option<Rc<Origin>>>,
+}
 
 impl Front {
     /// A front with its first site.
     pub fn new(site: Site) -> Front {
-        Front(Rc::new(RefCell::new(Rc::new(site))))
+        Front(Rc::new(Latest {
+            site: RefCell::new(Rc::new(site)),
+            origin: RefCell::default(),
+        }))
     }
 
     /// Puts another in its place.
     pub fn replace(&self, site: Site) {
-        *self.0.borrow_mut() = Rc::new(site);
+        self.0.site.replace(Rc::new(site));
     }
 
     /// What holds now.
     pub(super) fn site(&self) -> Rc<Site> {
-        Rc::clone(&self.0.borrow())
+        Rc::clone(&self.0.site.borrow())
+    }
+
+    /// Where a connection comes from.
+    fn origin(&self, client: IpAddr, scheme: &'static str, subject: Option<&str>) -> Rc<Origin> {
+        let mut last = self.0.origin.borrow_mut();
+        match &*last {
+            Some(last) if subject.is_none() && last.is_of(client, scheme) => Rc::clone(last),
+            _ => Rc::clone(last.insert(Rc::new(Origin::new(client, scheme, subject)))),
+        }
     }
 }
 
@@ -204,8 +222,7 @@ impl Front {
         };
         let scheme = stream.scheme();
         let subject = site.subject_header().and_then(|_| stream.subject());
-        let origin = Origin::new(accepted.client.ip(), scheme, subject.as_deref());
-        let origin = Rc::new(origin);
+        let origin = self.origin(accepted.client.ip(), scheme, subject.as_deref());
         let seat = site
             .connections
             .seat(accepted.connected, accepted.client, accepted.proxied);

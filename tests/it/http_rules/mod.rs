@@ -2,6 +2,7 @@
 
 mod agents;
 mod ambiguity;
+mod closing;
 mod fields;
 mod limits;
 mod messages;
