@@ -43,9 +43,15 @@ bench-scale *options:
 soak minutes="20" *options:
     cargo bench --locked --bench scale -- --soak {{minutes}} {{options}}
 
-# The parts on the path of a byte, each alone.
+# The parts on the path of a byte, the scrape, the order of a drain, each alone.
 bench-micro *options:
     cargo bench --locked --bench micro -- {{options}}
+
+# How many instructions the same parts take, which differs from run to run by nothing; installs Valgrind and the runner.
+bench-counts *options:
+    command -v valgrind >/dev/null || apt-get install -y --no-install-recommends valgrind
+    test -x target/counts/bin/gungraun-runner || cargo install --locked --root target/counts gungraun-runner@0.20.0
+    GUNGRAUN_RUNNER=$PWD/target/counts/bin/gungraun-runner cargo bench --locked --bench counts -- {{options}}
 
 # Installs the peers that are missing, then measures beside them; `just bench-peers tcp,get` for some workloads.
 bench-peers workloads="" *options:

@@ -11,7 +11,7 @@ mod machine;
 mod report;
 mod retire;
 mod run;
-mod schedule;
+pub mod schedule;
 #[cfg(test)]
 mod tests;
 mod windows;

@@ -29,18 +29,18 @@ const RESERVE_PARTS: u32 = 8;
 
 /// What bounds a spread.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub struct Limits {
     /// The longest that a close handshake takes.
-    pub(super) close_timeout: Duration,
+    pub close_timeout: Duration,
     /// How long before its Close a session hears of it, where it does.
-    pub(super) ahead: Duration,
+    pub ahead: Duration,
     /// The most sessions that have been asked and are not gone, as long as the window suffices.
-    pub(super) at_once: usize,
+    pub at_once: usize,
 }
 
 /// The even spread of one drain's closings.
 #[derive(Debug)]
-pub(super) struct Schedule {
+pub struct Schedule {
     limits: Limits,
     deadline: Deadline,
     /// Kept at the end, so that the close handshake of the last one still fits.
@@ -76,7 +76,7 @@ type Class = (bool, bool);
 
 /// Who is there, as it is taken down.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub struct Plan {
     at_once: Vec<SessionId>,
     going: usize,
     waiting: Vec<Candidate>,
@@ -85,7 +85,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Takes one down.
-    pub(super) fn add(&mut self, facts: &Facts) {
+    pub fn add(&mut self, facts: &Facts) {
         if facts.asked {
             self.going += usize::from(goes_by_asking(facts));
         } else if facts.holding == Holding::Session(Kind::Http) {
@@ -103,7 +103,7 @@ impl Plan {
 
 impl Schedule {
     /// A spread from `now` over the time to the deadline.
-    pub(super) fn new(now: Instant, deadline: Deadline, limits: Limits) -> Schedule {
+    pub fn new(now: Instant, deadline: Deadline, limits: Limits) -> Schedule {
         let mut schedule = Schedule {
             limits,
             deadline,
@@ -119,7 +119,7 @@ impl Schedule {
     }
 
     /// The deadline has moved earlier.
-    pub(super) fn shorten(&mut self, now: Instant, deadline: Deadline) {
+    pub fn shorten(&mut self, now: Instant, deadline: Deadline) {
         self.deadline = self.deadline.sooner(deadline);
         let left = self.deadline.left(now);
         // In a short window the handshakes may not eat the spread.
@@ -131,12 +131,12 @@ impl Schedule {
     }
 
     /// Kept at the end for a close handshake.
-    pub(super) fn reserve(&self) -> Duration {
+    pub fn reserve(&self) -> Duration {
         self.reserve
     }
 
     /// A plan to put everybody into who is there.
-    pub(super) fn new_plan(&mut self) -> Plan {
+    pub fn new_plan(&mut self) -> Plan {
         self.going = 0;
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.clear();
@@ -148,7 +148,7 @@ impl Schedule {
 
     /// Goes by this plan from now on; what is returned are those to be asked at once: requests in
     /// flight, which finish, and whose connection is not used again.
-    pub(super) fn adopt(&mut self, plan: Plan) -> Vec<SessionId> {
+    pub fn adopt(&mut self, plan: Plan) -> Vec<SessionId> {
         let Plan {
             at_once,
             going,
@@ -163,7 +163,7 @@ impl Schedule {
     }
 
     /// Those that are due now.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<SessionId> {
+    pub fn due(&mut self, now: Instant) -> Vec<SessionId> {
         let left = self
             .end()
             .saturating_duration_since(self.last)
@@ -225,7 +225,7 @@ impl Schedule {
 
 /// Those who go when a share of all is drained: of each kind that part, the quiet ones first.
 /// Requests in flight are over soon anyway.
-pub(super) fn choose(facts: Vec<Facts>, share: f64) -> Vec<Facts> {
+pub fn choose(facts: Vec<Facts>, share: f64) -> Vec<Facts> {
     let mut by_kind: BTreeMap<Option<Kind>, Vec<Facts>> = BTreeMap::new();
     for facts in facts.into_iter().filter(|facts| !facts.asked) {
         let kind = match facts.holding {
