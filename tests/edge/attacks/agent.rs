@@ -1,4 +1,4 @@
-//! An agent that echoes, or says more than anybody listens to.
+//! The attackers' agent: it echoes, or says more than anybody listens to.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,15 +15,6 @@ use crate::harness::wire::Wire;
 
 /// The most that is pushed to one client.
 pub const PUSHED: u64 = 1 << 30;
-
-/// The crowd's agent.
-pub fn echoing() -> Agent {
-    Agent::scripted(|_, mut wire| async move {
-        if wire.head().await.is_some() && wire.send(upgrade()).await.is_ok() {
-            echo(wire).await;
-        }
-    })
-}
 
 /// The attackers' agent, and how much it could push. It yields to all others as the attackers do, so
 /// that what it does for them does not disturb the meter.
@@ -58,7 +49,8 @@ impl Chatty {
     }
 }
 
-fn upgrade() -> String {
+/// The answer to a WebSocket's request.
+pub fn upgrade() -> String {
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-accept: {ACCEPT}\r\n\r\n"

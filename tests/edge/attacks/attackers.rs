@@ -39,7 +39,7 @@ pub struct Targets {
 type Attempt = Option<&'static str>;
 
 /// What is done over and over.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deed {
     /// A whole handshake of TLS.
     Handshake,

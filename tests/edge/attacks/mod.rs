@@ -3,23 +3,27 @@
 //!
 //! The proxy has a core of its own. The crowd and its agent have another, and the attackers take what
 //! these leave of it: an attacker that took the meter's time would be measured instead of the proxy.
+//! Where it shares both cores with them, the scheduler is measured as well; there the judge is nginx,
+//! under the same attacks in the same run.
 
 mod agent;
 mod attackers;
 mod cores;
 mod crowd;
+mod nginx;
+mod stamped;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use agent::{Chatty, PUSHED, echoing};
+use agent::{Chatty, PUSHED};
 use attackers::{Attack, Deed, TRUSTED, Targets};
-use crowd::{Crowd, Waits};
+use crowd::{Crowd, Echoing, Waits};
 
 use crate::harness::Proxy;
-use crate::harness::agent::Agent;
 use crate::harness::authority::{Authority, ONLY_13};
 use crate::harness::metrics::Scrape;
+use nginx::Nginx;
 use tempfile::TempDir;
 
 /// How many connections an attack keeps up, and how.
@@ -45,6 +49,19 @@ const ATTACKS: [(Deed, usize); 19] = [
     (Deed::DeafSecure, 8),
 ];
 
+/// Those of them that nginx ends as the proxy does.
+const ON_NGINX_TOO: [Deed; 9] = [
+    Deed::Handshake,
+    Deed::BrokenHandshake,
+    Deed::HalfHandshake,
+    Deed::Garbage,
+    Deed::SlowHead,
+    Deed::SlowBody,
+    Deed::SplitHeader,
+    Deed::NoHeader,
+    Deed::LargeBody,
+];
+
 /// The size of a drill.
 struct Size {
     workers: usize,
@@ -58,7 +75,7 @@ struct Size {
     rounds: usize,
     /// Attacks have only every so many of their connections.
     share: usize,
-    /// Whether delays are judged.
+    /// Whether delays are judged beside the quiet ones.
     judged: bool,
     /// What the configuration says beyond what the attacks need.
     limits: &'static str,
@@ -68,9 +85,11 @@ struct Size {
 const SENSIBLE: &str =
     "min_speed = \"100B\"\nstalled_timeout = \"60s\"\nmax_held_bytes = \"64MiB\"\n";
 
-/// What the p99 may be beyond twice the quiet one: two turns of the scheduler's least slice on a
-/// core that is shared, for the two ways through the proxy.
-const NOISE: Duration = Duration::from_millis(1);
+/// What the p99 may be beyond twice the quiet one: by so much quiet looks differ from each other.
+const NOISE: Duration = Duration::from_micros(250);
+/// What it may be beyond nginx's, where workers, crowd and attackers have to share the cores: a turn of
+/// the scheduler's.
+const SLICE: Duration = Duration::from_millis(1);
 
 /// Memory beyond that before the attack: so much, and so much for each connection of the attackers.
 const ANYWAY: u64 = 24 << 10;
@@ -110,6 +129,14 @@ async fn two_workers_under_attack() {
     drill(&Size::large(2, SENSIBLE)).await;
 }
 
+#[tokio::test]
+#[ignore = "large: just attacks"]
+async fn two_workers_under_attack_beside_nginx() {
+    let local = tokio::task::LocalSet::new();
+    let size = Size::large(2, SENSIBLE);
+    local.run_until(beside_nginx(&size)).await;
+}
+
 impl Size {
     fn large(workers: usize, limits: &'static str) -> Size {
         let number =
@@ -123,7 +150,7 @@ impl Size {
             length: Duration::from_secs(seconds),
             rounds: number("LAMEDUCK_TEST_ROUNDS", 3) as usize,
             share: 1,
-            judged: true,
+            judged: workers == 1,
             limits,
         }
     }
@@ -134,13 +161,13 @@ struct Scene {
     proxy: Proxy,
     targets: Targets,
     agent: Chatty,
-    _echoing: Agent,
-    _files: TempDir,
+    echoing: Echoing,
+    files: TempDir,
 }
 
 impl Scene {
     async fn new(size: &Size) -> Scene {
-        let (agent, echoing) = (Chatty::start(), echoing());
+        let (agent, echoing) = (Chatty::start(), Echoing::start().await);
         let authority = Authority::new("The Authority");
         let files = TempDir::new().unwrap();
         authority.pair(&["localhost"]).write(files.path(), "tls");
@@ -189,8 +216,8 @@ impl Scene {
             proxy,
             targets,
             agent,
-            _echoing: echoing,
-            _files: files,
+            echoing,
+            files,
         }
     }
 
@@ -227,41 +254,98 @@ async fn attack_after_attack(size: &Size) {
         cores::keep_this_on(1);
     }
     let targets = &scene.targets;
-    let crowd = Crowd::come(
-        (targets.plain, size.plain),
-        (targets.secure, size.secure),
-        targets.tls.clone(),
-    );
-    let crowd = crowd.await;
-    // The first answers find everything cold.
-    tokio::time::sleep(size.length / 4).await;
-    crowd.waited();
-    let only = std::env::var("LAMEDUCK_TEST_ATTACKS").unwrap_or_default();
-    let mut faults = Vec::new();
-    for (deed, at_once) in ATTACKS {
+    let crowd = come(targets, size).await;
+    let (mut faults, mut all_quiet, mut all_under) = (Vec::new(), Vec::new(), Vec::new());
+    for (deed, at_once) in chosen() {
         let name = format!("{deed:?}");
-        if !only.is_empty() && !only.split(',').any(|it| it == name) {
-            continue;
-        }
         let at_once = (at_once / size.share).max(2);
         let (mut quiet, mut under) = (Vec::new(), Vec::new());
         for _ in 0..size.rounds {
-            crowd.waited();
-            tokio::time::sleep(size.length / 2).await;
-            let (waits, lost) = crowd.waited();
-            assert!(lost.is_empty(), "{lost:?}");
-            quiet.push(waits.p99);
+            quiet.push(look(&crowd, size.length / 2).await);
             let (waits, found) = one(&scene, &crowd, deed, at_once, size).await;
             under.push(waits.p99);
             faults.extend(found.into_iter().map(|fault| format!("{name}: {fault}")));
         }
+        all_quiet.extend(&quiet);
         let (quiet, under) = (median(quiet), median(under));
         println!(
             "    p99 {under:.0?}, quiet {quiet:.0?}: medians of {}",
             size.rounds
         );
+        all_under.push((name, under));
+    }
+    let quiet = median(all_quiet);
+    println!("p99 of all quiet looks: {quiet:.0?}, their median");
+    for (name, under) in all_under {
         if size.judged && under > quiet * 2 + NOISE {
             faults.push(format!("{name}: p99 {under:.0?}, quiet {quiet:.0?}"));
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// The attacks that were asked for, or all of them.
+fn chosen() -> Vec<(Deed, usize)> {
+    let only = std::env::var("LAMEDUCK_TEST_ATTACKS").unwrap_or_default();
+    let is_meant =
+        |deed: Deed| only.is_empty() || only.split(',').any(|it| it == format!("{deed:?}"));
+    let attacks = ATTACKS.into_iter();
+    attacks.filter(|(deed, _)| is_meant(*deed)).collect()
+}
+
+/// The crowd, which has found its pace.
+async fn come(to: &Targets, size: &Size) -> Crowd {
+    let (plain, secure) = ((to.plain, size.plain), (to.secure, size.secure));
+    let crowd = Crowd::come(plain, secure, to.tls.clone()).await;
+    // The first answers find everything cold.
+    tokio::time::sleep(size.length / 4).await;
+    crowd
+}
+
+/// The p99 of what the crowd waits from now on.
+async fn look(crowd: &Crowd, length: Duration) -> Duration {
+    crowd.waited();
+    tokio::time::sleep(length).await;
+    let (waits, lost) = crowd.waited();
+    assert!(lost.is_empty(), "{lost:?}");
+    waits.p99
+}
+
+/// The same attacks on the proxy and on nginx, and what their sessions feel; and what sessions of the
+/// proxy feel while nginx is attacked, to which no proxy can put an end.
+async fn beside_nginx(size: &Size) {
+    let scene = Scene::new(size).await;
+    let [certificate, key] = ["tls.crt", "tls.key"].map(|name| scene.files.path().join(name));
+    let agents = [scene.echoing.addr, scene.agent.addr];
+    let nginx = Nginx::start(size.workers, &certificate, &key, agents, &scene.targets);
+    let nginx = nginx.await;
+    let (ours, theirs) = (&scene.targets, &nginx.targets);
+    let mut faults = Vec::new();
+    for (deed, at_once) in chosen() {
+        if !ON_NGINX_TOO.contains(&deed) {
+            continue;
+        }
+        let mut p99 = Vec::new();
+        for (visited, attacked) in [(ours, ours), (theirs, theirs), (ours, theirs)] {
+            let crowd = come(visited, size).await;
+            let (mut quiet, mut under) = (Vec::new(), Vec::new());
+            for _ in 0..size.rounds {
+                quiet.push(look(&crowd, size.length / 2).await);
+                let attack = Attack::begin(deed, at_once, attacked);
+                under.push(look(&crowd, size.length).await);
+                tokio::task::spawn_blocking(|| attack.end()).await.unwrap();
+            }
+            p99.push((median(quiet), median(under)));
+        }
+        let [ours, theirs, elsewhere] = p99[..] else {
+            unreachable!("three were looked at");
+        };
+        println!(
+            "{deed:?}: p99 quiet and under attack, of the proxy {ours:.2?}, of nginx {theirs:.2?}, of the \
+             proxy while nginx is attacked {elsewhere:.2?}"
+        );
+        if ours.1 > theirs.1 + SLICE {
+            faults.push(format!("{deed:?}: {ours:?}, nginx {theirs:?}"));
         }
     }
     assert!(faults.is_empty(), "{faults:#?}");
