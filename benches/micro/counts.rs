@@ -1,5 +1,6 @@
 //! `just bench-counts`: how many instructions the same parts take, by Valgrind. Unlike a time, that is
-//! the same in every run, so that a change of one percent is seen.
+//! the same in every run, so that a change of one percent is seen. The scrape is left out: it asks the
+//! kernel what the process has used.
 
 #![allow(
     missing_docs,
@@ -7,7 +8,10 @@
     clippy::exit,
     reason = "they are in what the macros make"
 )]
-#![allow(dead_code, reason = "the other bench asks how large a part is")]
+#![allow(
+    dead_code,
+    reason = "the other bench has more of them, and asks how large they are"
+)]
 
 mod parts;
 
@@ -15,9 +19,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use gungraun::prelude::*;
-use lameduck::admin::Exposition;
 use lameduck::session::{Facts, Ledger};
-use parts::{Frames, Head, exposition, ledger, session, spread, websockets};
+use parts::{Frames, Head, ledger, session, spread, websockets};
 
 // 1 MiB of them.
 #[library_benchmark]
@@ -39,12 +42,6 @@ fn counting(ledger: Arc<Ledger>) {
 }
 
 #[library_benchmark]
-#[benches::listeners(args = [1, 8], setup = exposition)]
-fn scrape(exposition: Exposition) -> String {
-    exposition.render()
-}
-
-#[library_benchmark]
 #[benches::sessions(args = [100, 1_000, 9_000], setup = websockets)]
 fn schedule(facts: Vec<Facts>) -> usize {
     spread(black_box(&facts))
@@ -52,7 +49,7 @@ fn schedule(facts: Vec<Facts>) -> usize {
 
 library_benchmark_group!(
     name = alone,
-    benchmarks = [boundary, gate, counting, scrape, schedule]
+    benchmarks = [boundary, gate, counting, schedule]
 );
 
 main!(library_benchmark_groups = alone);
