@@ -118,10 +118,12 @@ impl Agent {
                 return Ok(());
             }
         }
+        let is_flooded = matches!(side.state, State::Flood(_));
         let open = match side.conn.fill(scratch, is_over(flags)) {
             Ok(open) => open,
-            // A client that resets its connection is the load's own doing.
-            Err(_) if is_over(flags) => false,
+            // A client that resets its connection is the load's own doing; in the middle of a flood it
+            // may do so behind the event.
+            Err(_) if is_over(flags) || is_flooded => false,
             Err(error) => return Err(error),
         };
         if !open || self.go_on(at)? {
