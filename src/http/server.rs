@@ -32,8 +32,8 @@ use super::pool::Agent;
 use super::proxy;
 
 /// hyper's own buffers are never larger than this, so that a slow reader costs no more, and no read
-/// holds up the others.
-pub(super) const BUFFER: usize = 64 * 1024;
+/// holds up the others. A piece of 64 KiB, which many send, fits with its head.
+pub(super) const BUFFER: usize = 68 * 1024;
 
 /// Answers `health_path`: the status and the body.
 pub type HealthAnswer = Arc<dyn Fn() -> (StatusCode, Bytes) + Send + Sync>;
