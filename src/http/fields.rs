@@ -339,6 +339,15 @@ mod tests {
     }
 
     #[test]
+    fn an_origin_is_one_clients_and_never_that_of_a_certificate() {
+        let [a, b] = ["192.0.2.1", "192.0.2.2"].map(|addr| addr.parse().unwrap());
+        let origin = Origin::new(a, "http", None);
+        assert!(origin.is_of(a, "http"));
+        assert!(!origin.is_of(b, "http") && !origin.is_of(a, "https"));
+        assert!(!Origin::new(a, "https", Some("CN=a")).is_of(a, "https"));
+    }
+
+    #[test]
     fn h2c_is_no_upgrade_to_pass_on() {
         let ask = |protocol: &str| {
             let request = Request::builder()

@@ -8,13 +8,14 @@ use tokio::time::Instant;
 
 use super::{Conn, Connections, Pace, Stage, Told};
 use crate::config::{Lifetime, ListenerLimits, MIN_SPEED_OVER};
+use crate::http::server::BUFFER;
 use crate::net::Tick;
 use crate::session::{Counted, Kind, ListenerIndex, Refusal, SessionId};
 
 /// The shortest time that a stream has for its leave when its time is over.
 const LEAVE: Duration = Duration::from_secs(30);
 /// What hyper holds at most for a client that does not read.
-const HELD: u64 = 64 * 1024;
+const HELD: u64 = BUFFER as u64;
 
 impl Connections {
     /// Asks those to go that have lived for too long, and ends those that are too slow.

@@ -3,8 +3,8 @@
 //!
 //! The proxy has a core of its own. The crowd and its agent have another, and the attackers take what
 //! these leave of it: an attacker that took the meter's time would be measured instead of the proxy.
-//! Where it shares both cores with them, the scheduler is measured as well; there the judge is nginx,
-//! under the same attacks in the same run.
+//! Where it shares both cores with them, the scheduler is measured as well: what nginx makes of the same
+//! attacks in the same run says how much of it that is.
 
 mod agent;
 mod attackers;
@@ -150,7 +150,7 @@ impl Size {
             length: Duration::from_secs(seconds),
             rounds: number("LAMEDUCK_TEST_ROUNDS", 3) as usize,
             share: 1,
-            judged: workers == 1,
+            judged: true,
             limits,
         }
     }
@@ -312,7 +312,7 @@ async fn look(crowd: &Crowd, length: Duration) -> Duration {
 }
 
 /// The same attacks on the proxy and on nginx, and what their sessions feel; and what sessions of the
-/// proxy feel while nginx is attacked, to which no proxy can put an end.
+/// proxy feel while nginx is attacked: so much comes of sharing the machine.
 async fn beside_nginx(size: &Size) {
     let scene = Scene::new(size).await;
     let [certificate, key] = ["tls.crt", "tls.key"].map(|name| scene.files.path().join(name));

@@ -15,7 +15,7 @@ use nix::sys::time::TimeSpec;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-/// When the last bytes came; of nobody's, when the socket was made.
+/// When the last bytes came; before there were any, when the socket was made.
 pub type Came = Rc<Cell<SystemTime>>;
 
 /// A socket whose bytes are stamped (socket(7), SO_TIMESTAMPNS).
