@@ -1,173 +1,25 @@
 //! A client's HTTP/1.1 connection as the registry sees it: at most one session at a time, and the
 //! ways to ask it to go.
 
+mod connections;
 mod recorded;
-mod upkeep;
+mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Waker};
-use std::time::Duration;
 
-use slab::Slab;
 use tokio::time::Instant;
 
 use crate::net::Tick;
 use crate::net::proxy_protocol::Proxied;
 use crate::session::{
-    Connected, Counted, CutSession, Direction, EndpointId, Facts, Gone, Holding, Home, Kind,
-    ListenerIndex, Outcome, Page, SessionId, Ticket, Whom, WorkerIndex,
+    Connected, Counted, Direction, EndpointId, Kind, ListenerIndex, Outcome, Ticket, WorkerIndex,
 };
 
-/// How long a client has, after our FIN, to read what was sent and end its own side.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// Where a connection stands between two requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Stage {
-    /// Not a byte has come.
-    Fresh,
-    /// A head has begun.
-    Head,
-    /// A request is being answered.
-    Busy,
-    /// Kept alive between requests.
-    Idle,
-}
-
-/// What the socket's side of a connection and its task tell each other.
-///
-/// hyper wants the socket's side `Send`, so these are atomics, though one thread uses them.
-#[derive(Debug)]
-pub(super) struct Wire {
-    stage: AtomicU8,
-    /// The tick of the last change of stage.
-    since: AtomicU64,
-    /// The tick of the last bytes, by direction.
-    last: [AtomicU64; 2],
-    bytes: [AtomicU64; 2],
-    flushed: AtomicBool,
-    expired: AtomicBool,
-    /// Whether the client's going is to be noticed while it is answered.
-    watched: AtomicBool,
-    gone: AtomicBool,
-    /// The tick since which the client takes nothing of what is written; zero while it does.
-    blocked: AtomicU64,
-    /// The tick of our FIN; zero before it.
-    lingers: AtomicU64,
-}
-
-impl Wire {
-    fn new() -> Wire {
-        let now = Tick::now().as_millis();
-        Wire {
-            stage: AtomicU8::new(Stage::Fresh as u8),
-            since: AtomicU64::new(now),
-            last: [AtomicU64::new(now), AtomicU64::new(now)],
-            bytes: Default::default(),
-            flushed: AtomicBool::new(false),
-            expired: AtomicBool::new(false),
-            watched: AtomicBool::new(false),
-            gone: AtomicBool::new(false),
-            blocked: AtomicU64::new(0),
-            lingers: AtomicU64::new(0),
-        }
-    }
-
-    pub(super) fn stage(&self) -> Stage {
-        match self.stage.load(Ordering::Relaxed) {
-            0 => Stage::Fresh,
-            1 => Stage::Head,
-            2 => Stage::Busy,
-            _ => Stage::Idle,
-        }
-    }
-
-    pub(super) fn enter(&self, stage: Stage) {
-        self.enter_at(stage, Tick::now());
-    }
-
-    fn enter_at(&self, stage: Stage, now: Tick) {
-        self.stage.store(stage as u8, Ordering::Relaxed);
-        self.since.store(now.as_millis(), Ordering::Relaxed);
-    }
-
-    /// Notes bytes that came (0) or went (1).
-    pub(super) fn moved(&self, direction: usize, n: u64) {
-        let bytes = &self.bytes[direction];
-        bytes.store(bytes.load(Ordering::Relaxed) + n, Ordering::Relaxed);
-        let now = Tick::now();
-        self.last[direction].store(now.as_millis(), Ordering::Relaxed);
-        if direction == 1 {
-            self.blocked.store(0, Ordering::Relaxed);
-        }
-        if direction == 0 && matches!(self.stage(), Stage::Fresh | Stage::Idle) {
-            self.enter_at(Stage::Head, now);
-        }
-    }
-
-    /// Notes that the client does not take what is written.
-    pub(super) fn note_blocked(&self) {
-        if self.blocked.load(Ordering::Relaxed) == 0 {
-            let now = Tick::now().as_millis();
-            self.blocked.store(now, Ordering::Relaxed);
-        }
-    }
-
-    /// For how long the client has taken nothing of what waits for it; none if it does.
-    fn blocked_for(&self) -> Option<Duration> {
-        let since = self.blocked.load(Ordering::Relaxed);
-        (since > 0).then(|| Tick::from_millis(since).elapsed())
-    }
-
-    /// Whether the client's time after our FIN is over, which begins when this is asked first.
-    pub(super) fn has_lingered(&self) -> bool {
-        if self.lingers.load(Ordering::Relaxed) == 0 {
-            let now = Tick::now().as_millis();
-            self.lingers.store(now, Ordering::Relaxed);
-        }
-        self.is_lingering_for_too_long()
-    }
-
-    fn is_lingering_for_too_long(&self) -> bool {
-        let since = self.lingers.load(Ordering::Relaxed);
-        since > 0 && Tick::from_millis(since).elapsed() >= LINGER
-    }
-
-    /// Notes that everything written so far is in the kernel's hands.
-    pub(super) fn note_flush(&self) {
-        self.flushed.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_watched(&self) -> bool {
-        self.watched.load(Ordering::Relaxed)
-    }
-
-    /// Notes that a watched client has ended its side.
-    pub(super) fn note_gone(&self) {
-        self.gone.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn is_expired(&self) -> bool {
-        self.expired.load(Ordering::Relaxed)
-    }
-
-    fn in_stage_for(&self) -> Duration {
-        Tick::from_millis(self.since.load(Ordering::Relaxed)).elapsed()
-    }
-
-    fn idle(&self, direction: usize) -> Duration {
-        Tick::from_millis(self.last[direction].load(Ordering::Relaxed)).elapsed()
-    }
-}
+pub use connections::Connections;
+pub(super) use wire::{Stage, Wire};
 
 /// What a connection was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,9 +97,7 @@ impl Conn {
         self.done.set(None);
         self.resumable.set(false);
         // A stream of events may be silent for hours; a request is answered some time.
-        self.wire
-            .watched
-            .store(kind == Kind::Sse, Ordering::Relaxed);
+        self.wire.watch(kind == Kind::Sse);
         if kind == Kind::Http {
             self.endpoint.set(None);
             self.turn.set(self.turn.get().wrapping_add(1));
@@ -277,13 +127,13 @@ impl Conn {
 
     /// Notes that the response is complete, or has failed; it still has to be flushed.
     pub(super) fn complete(&self, outcome: Outcome) {
-        self.wire.flushed.store(false, Ordering::Relaxed);
+        self.wire.begin_flush();
         self.done.set(Some(outcome));
     }
 
     /// Ends the session whose response is in the kernel's hands.
     pub(super) fn settle(&self) {
-        if self.done.get().is_some() && self.wire.flushed.load(Ordering::Relaxed) {
+        if self.done.get().is_some() && self.wire.is_flushed() {
             self.finish();
             self.wire.enter(Stage::Idle);
         }
@@ -342,7 +192,7 @@ impl Conn {
         self.session.borrow().as_ref().map(Counted::kind)
     }
 
-    /// The connection is over; `upgraded` if it goes on in the pump.
+    /// The connection is over; `flushed` if what was complete has also been written.
     fn over(&self, flushed: bool) {
         if flushed {
             self.finish();
@@ -357,226 +207,5 @@ impl Conn {
                 _ => Outcome::Failed,
             });
         }
-    }
-}
-
-/// A worker's HTTP connections.
-#[derive(Clone, Debug)]
-pub struct Connections(Rc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    worker: WorkerIndex,
-    conns: RefCell<Slab<Rc<Conn>>>,
-    /// Sessions that were cut or have taken their leave, until somebody asks.
-    gone: RefCell<Gone>,
-}
-
-/// Cut sessions that are kept to be told of one by one.
-const LISTED: usize = 100;
-
-/// A place in [`Connections`]: taken out when this is dropped.
-#[derive(Debug)]
-pub(super) struct Seat {
-    connections: Connections,
-    slot: usize,
-    pub(super) conn: Rc<Conn>,
-}
-
-impl Seat {
-    /// The connection has ended well: what was complete was also written.
-    pub(super) fn ended_well(self) {
-        self.conn.over(true);
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.conn.over(false);
-        if let Some(since) = self.conn.asked_since.get() {
-            self.connections
-                .0
-                .gone
-                .borrow_mut()
-                .took
-                .push(since.elapsed());
-        }
-        self.connections.0.conns.borrow_mut().try_remove(self.slot);
-    }
-}
-
-impl Connections {
-    /// No connections yet.
-    pub fn new(worker: WorkerIndex) -> Connections {
-        Connections(Rc::new(Inner {
-            worker,
-            conns: RefCell::default(),
-            gone: RefCell::default(),
-        }))
-    }
-
-    /// Takes a connection in.
-    pub(super) fn seat(
-        &self,
-        connected: Connected,
-        client: SocketAddr,
-        proxied: Option<Box<Proxied>>,
-    ) -> Seat {
-        let mut conns = self.0.conns.borrow_mut();
-        let entry = conns.vacant_entry();
-        let slot = entry.key();
-        let conn = Rc::new(Conn {
-            client,
-            proxied,
-            key: RefCell::default(),
-            listener: connected.listener(),
-            wire: Arc::new(Wire::new()),
-            endpoint: Cell::default(),
-            connected: RefCell::new(Some(connected)),
-            session: RefCell::default(),
-            ticket: RefCell::default(),
-            done: Cell::default(),
-            resumable: Cell::default(),
-            told: Cell::default(),
-            asked_since: Cell::default(),
-            until: Cell::default(),
-            cut: Cell::default(),
-            waker: RefCell::default(),
-            opened: Instant::now(),
-            turn: Cell::default(),
-            owes_a_body: Cell::default(),
-            pace: Cell::default(),
-            worker: self.0.worker,
-            slot,
-            told_bytes: Cell::default(),
-        });
-        entry.insert(Rc::clone(&conn));
-        Seat {
-            connections: self.clone(),
-            slot,
-            conn,
-        }
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.conns.borrow().len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn id(&self, slot: usize, conn: &Conn) -> SessionId {
-        SessionId::new(self.0.worker, Home::Http, slot, conn.turn.get())
-    }
-
-    fn facts(&self, slot: usize, conn: &Conn) -> Facts {
-        let session = conn.session.borrow();
-        let (holding, opened) = match &*session {
-            Some(counted) => (Holding::Session(counted.kind()), counted.opened()),
-            None => (Holding::Nothing, conn.opened),
-        };
-        Facts {
-            id: self.id(slot, conn),
-            listener: conn.listener,
-            holding,
-            endpoint: conn.endpoint.get().filter(|_| session.is_some()),
-            client: conn.client,
-            key: conn.key.borrow().clone(),
-            age: opened.elapsed(),
-            idle: [conn.wire.idle(0), conn.wire.idle(1)],
-            bytes: [0, 1].map(|way| conn.wire.bytes[way].load(Ordering::Relaxed)),
-            messages: [0; 2],
-            asked: conn.told.get().is_some(),
-        }
-    }
-
-    /// The facts of at most `limit` connections, from a slot on.
-    pub fn list(&self, from: usize, limit: usize) -> Page {
-        let conns = self.0.conns.borrow();
-        let mut page = Page::default();
-        for (slot, conn) in conns.iter().skip_while(|(slot, _)| *slot < from) {
-            if page.facts.len() == limit {
-                page.next = Some(slot);
-                break;
-            }
-            page.facts.push(self.facts(slot, conn));
-        }
-        page
-    }
-
-    /// Asks a connection to go: at once if it is between two requests, else when the response is
-    /// over, and at `until` in any case. A session that has ended by itself has left its
-    /// connection behind, which is asked all the same.
-    pub fn leave(&self, id: SessionId, until: Instant) {
-        let conns = self.0.conns.borrow();
-        let Some(conn) = conns.get(id.slot()) else {
-            return;
-        };
-        if self.id(id.slot(), conn) == id {
-            let until = conn.until.get().map_or(until, |before| before.min(until));
-            conn.until.set(Some(until));
-            if conn.kind().is_some() && conn.asked_since.get().is_none() {
-                conn.asked_since.set(Some(Instant::now()));
-            }
-            conn.tell(Told::Leave);
-        }
-    }
-
-    /// Looks for connections whose time is over: silent ones, slow heads, idle ones, those whose
-    /// client does not end its side, and those that were asked to go and have not. Called every few
-    /// hundred milliseconds.
-    pub fn sweep(&self, limits: impl Fn(ListenerIndex) -> Option<(Duration, Duration)>) {
-        let now = Instant::now();
-        for (slot, conn) in self.0.conns.borrow().iter() {
-            if conn.wire.is_lingering_for_too_long() {
-                conn.wake();
-            }
-            let Some((header_timeout, idle_timeout)) = limits(conn.listener) else {
-                continue;
-            };
-            let age = conn.wire.in_stage_for();
-            match conn.wire.stage() {
-                Stage::Fresh | Stage::Head if age >= header_timeout => {
-                    conn.wire.expired.store(true, Ordering::Relaxed);
-                    conn.tell(Told::Leave);
-                }
-                Stage::Idle if age >= idle_timeout => conn.tell(Told::Leave),
-                _ => {}
-            }
-            if conn.until.get().is_some_and(|until| now >= until) {
-                self.cut_one(slot, conn);
-            }
-        }
-    }
-
-    fn cut_one(&self, slot: usize, conn: &Conn) {
-        let facts = self.facts(slot, conn);
-        if let (Holding::Session(kind), false) = (facts.holding, conn.cut.replace(true)) {
-            let why = match kind {
-                Kind::Sse if conn.resumable.get() => "no event ended before the deadline",
-                Kind::Sse => "the answer was still being generated",
-                _ => "the request was still under way",
-            };
-            let cut = &mut self.0.gone.borrow_mut().cut;
-            if cut.len() < LISTED {
-                cut.push(CutSession { facts, why });
-            }
-        }
-        conn.tell(Told::Cut);
-    }
-
-    /// Ends these at once, and tells which sessions were cut, now or alone before.
-    pub fn cut(&self, whom: &Whom) -> Gone {
-        for (slot, conn) in self.0.conns.borrow().iter() {
-            let session = conn.session.borrow().is_some();
-            let endpoint = conn.endpoint.get().filter(|_| session);
-            if whom.means(conn.listener, endpoint, self.id(slot, conn)) {
-                self.cut_one(slot, conn);
-            }
-        }
-        self.0.gone.take()
     }
 }

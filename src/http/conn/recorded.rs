@@ -1,7 +1,6 @@
 //! What the access log is told of a connection's sessions. Without one, nothing is looked at.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use http::{Request, StatusCode};
 
@@ -65,7 +64,7 @@ impl Conn {
         record.client = Some(self.client);
         record.key.clone_from(&self.key.borrow());
         record.asked = self.told.get().is_some();
-        let bytes = [0, 1].map(|way| self.wire.bytes[way].load(Ordering::Relaxed));
+        let bytes = [0, 1].map(|way| self.wire.bytes(way));
         let before = self.told_bytes.replace(bytes);
         record.bytes = [0, 1].map(|way| bytes[way] - before[way]);
     }

@@ -1,13 +1,13 @@
 //! Once a second, where something of that kind is limited: event streams whose time is over are
 //! asked to go, and clients that send too slowly or do not read are disconnected.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Conn, Connections, Pace, Stage, Told};
+use super::Connections;
 use crate::config::{Lifetime, ListenerLimits, MIN_SPEED_OVER};
+use crate::http::conn::{Conn, Pace, Stage, Told};
 use crate::http::server::BUFFER;
 use crate::net::Tick;
 use crate::session::{Counted, Kind, ListenerIndex, Refusal, SessionId};
@@ -107,7 +107,7 @@ impl Conn {
             Stage::Busy => self.owes_a_body.get(),
             Stage::Fresh | Stage::Idle => false,
         };
-        let bytes = self.wire.bytes[0].load(Ordering::Relaxed);
+        let bytes = self.wire.bytes(0);
         let fresh = Pace {
             bytes,
             since: Tick::now(),
@@ -129,7 +129,7 @@ impl Conn {
         if self.wire.stage() != Stage::Head {
             return self.disconnect(why);
         }
-        if !self.wire.expired.swap(true, Ordering::Relaxed) {
+        if !self.wire.expire() {
             self.refuse(why);
             self.tell(Told::Leave);
         }
