@@ -10,9 +10,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::net::Socket;
 
 use super::gather::{Gathered, MOST, gather};
+use super::written_head::WrittenHead;
 
 /// An agent's socket.
-pub(super) struct AgentIo(pub(super) Socket);
+pub(super) struct AgentIo {
+    pub(super) socket: Socket,
+    /// Where heads are noted on their way.
+    pub(super) written: WrittenHead,
+}
 
 impl AsyncRead for AgentIo {
     fn poll_read(
@@ -20,7 +25,7 @@ impl AsyncRead for AgentIo {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        Pin::new(&mut self.socket).poll_read(cx, buf)
     }
 }
 
@@ -30,7 +35,8 @@ impl AsyncWrite for AgentIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        self.written.note(&[IoSlice::new(bytes)]);
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -38,7 +44,8 @@ impl AsyncWrite for AgentIo {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let socket = Pin::new(&mut self.0);
+        self.written.note(pieces);
+        let socket = Pin::new(&mut self.socket);
         let mut room = [MaybeUninit::uninit(); MOST];
         match gather(pieces, &mut ReadBuf::uninit(&mut room)) {
             Gathered::One(bytes) => socket.poll_write(cx, bytes),
@@ -47,14 +54,14 @@ impl AsyncWrite for AgentIo {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.socket.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

@@ -23,13 +23,14 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const PASSED_ON: HeaderName = HeaderName::from_static("lameduck-passed-on");
 
 /// The names of what belongs to one connection only.
-const HOP_BY_HOP: [HeaderName; 6] = [
+const HOP_BY_HOP: [HeaderName; 7] = [
     CONNECTION,
     KEEP_ALIVE,
     PROXY_CONNECTION,
     TRANSFER_ENCODING,
     UPGRADE,
     HTTP2_SETTINGS,
+    PASSED_ON,
 ];
 
 /// Whether a field belongs to one connection only. Most heads have none, and to look at their few
@@ -43,6 +44,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
             | "transfer-encoding"
             | "upgrade"
             | "http2-settings"
+            | "lameduck-passed-on"
     )
 }
 
@@ -153,28 +155,27 @@ impl Origin {
 
 /// Writes where the request came from, by the operator's rule.
 pub(super) fn write_origin(headers: &mut HeaderMap, origin: &Origin, rule: Forwarded) {
-    match rule {
-        Forwarded::Leave => return,
-        Forwarded::Replace => {
-            for name in [
-                X_FORWARDED_FOR,
-                X_FORWARDED_PROTO,
-                X_FORWARDED_HOST,
-                FORWARDED,
-            ] {
-                headers.remove(name);
-            }
-        }
-        Forwarded::Append => {}
+    if rule == Forwarded::Leave {
+        return;
     }
     let host = headers.get(HOST).cloned();
     let element = origin.element(host.as_ref());
-    append_to_list(headers, X_FORWARDED_FOR, origin.address.clone());
+    let address = origin.address.clone();
+    let scheme = HeaderValue::from_static(origin.scheme);
+    if rule == Forwarded::Replace {
+        headers.insert(X_FORWARDED_FOR, address);
+        headers.insert(FORWARDED, element);
+        headers.insert(X_FORWARDED_PROTO, scheme);
+        match host {
+            Some(host) => headers.insert(X_FORWARDED_HOST, host),
+            None => headers.remove(X_FORWARDED_HOST),
+        };
+        return;
+    }
+    append_to_list(headers, X_FORWARDED_FOR, address);
     append_to_list(headers, FORWARDED, element);
     // The first proxy knows best what the client asked for.
-    headers
-        .entry(X_FORWARDED_PROTO)
-        .or_insert(HeaderValue::from_static(origin.scheme));
+    headers.entry(X_FORWARDED_PROTO).or_insert(scheme);
     if let Some(host) = host {
         headers.entry(X_FORWARDED_HOST).or_insert(host);
     }
@@ -248,13 +249,9 @@ pub(super) fn was_passed_on(headers: &HeaderMap) -> bool {
     headers.contains_key(PASSED_ON)
 }
 
-/// Notes that the request goes to a peer, or takes a peer's note away.
-pub(super) fn write_passed_on(headers: &mut HeaderMap, to_peer: bool) {
-    if to_peer {
-        headers.insert(PASSED_ON, HeaderValue::from_static("1"));
-    } else {
-        headers.remove(PASSED_ON);
-    }
+/// Notes that the request goes to a peer.
+pub(super) fn write_passed_on(headers: &mut HeaderMap) {
+    headers.insert(PASSED_ON, HeaderValue::from_static("1"));
 }
 
 /// Adds a `Via` element with the operator's pseudonym (RFC 9110 7.6.3).

@@ -26,6 +26,7 @@ mod stickiness;
 mod toll;
 mod upgrade;
 mod waiting;
+mod written_head;
 
 pub use conn::Connections;
 pub use pool::Agent;

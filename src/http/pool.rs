@@ -10,6 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -24,6 +25,7 @@ use super::agent_io::AgentIo;
 use super::request_body::{RequestBody, Sending};
 use super::server::BUFFER;
 use super::waiting::WaitingRoom;
+use super::written_head::WrittenHead;
 
 /// Connections kept per worker and endpoint; more than that are closed when they fall idle.
 const KEPT: usize = 1024;
@@ -65,6 +67,7 @@ struct Shelf {
 /// A connection: its task ends with it.
 struct Open {
     sender: SendRequest<RequestBody>,
+    written: WrittenHead,
     /// The agent's address, where it is told of.
     upstream: Option<Arc<str>>,
     _task: oneshot::Sender<()>,
@@ -206,9 +209,14 @@ impl Agent {
     async fn fresh(&self, seat: &Seat, client: Option<&Proxied>) -> Result<Open, AgentError> {
         let socket = self.dialer.connect(seat, client).await?;
         let upstream = self.tells.then(|| Arc::clone(&seat.member().label().0));
+        let written = WrittenHead::default();
+        let io = AgentIo {
+            socket,
+            written: written.clone(),
+        };
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(BUFFER)
-            .handshake(TokioIo::new(AgentIo(socket)))
+            .handshake(TokioIo::new(io))
             .await
             .map_err(AgentError::Broken)?;
         let (task, dropped) = oneshot::channel::<()>();
@@ -222,6 +230,7 @@ impl Agent {
         });
         Ok(Open {
             sender,
+            written,
             upstream,
             _task: task,
         })
@@ -237,7 +246,6 @@ impl Agent {
         request: &mut Request<RequestBody>,
         key: Key,
         goes_to: impl Fn(EndpointId),
-        again: impl Fn() -> Option<Request<RequestBody>>,
         client: Option<&Proxied>,
     ) -> Result<(Response<Incoming>, Lease), AgentError> {
         let mut tried = Vec::new();
@@ -249,7 +257,7 @@ impl Agent {
             };
             let id = seat.id();
             goes_to(id);
-            let sent = self.send_to(seat, request, &again, client).await;
+            let sent = self.send_to(seat, request, client).await;
             match &sent {
                 // Nothing was sent, and the endpoint is known to be out of reach.
                 Err(AgentError::Dial(_)) => {
@@ -287,11 +295,15 @@ impl Agent {
         self: &Rc<Self>,
         seat: Seat,
         request: &mut Request<RequestBody>,
-        again: &impl Fn() -> Option<Request<RequestBody>>,
         client: Option<&Proxied>,
     ) -> Result<(Response<Incoming>, Lease), AgentError> {
         let mut seat = seat;
+        let may_be_repeated = request.method().is_idempotent() && request.body().is_end_stream();
         while let Some(connection) = self.pooled(&seat) {
+            let written = may_be_repeated.then(|| connection.written.clone());
+            if let Some(written) = &written {
+                written.await_next();
+            }
             match self.send_on(connection, seat, request).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => {
@@ -303,13 +315,13 @@ impl Agent {
                     seat = place;
                     match (error, unsent) {
                         (_, true) => {}
-                        (error @ AgentError::Broken(_), _) => match again() {
-                            Some(copy) => {
-                                *request = copy;
-                                break;
+                        (error @ AgentError::Broken(_), _) => {
+                            match written.and_then(|head| head.request()) {
+                                Some(again) => *request = again,
+                                None => return Err(error),
                             }
-                            None => return Err(error),
-                        },
+                            break;
+                        }
                         (error, _) => return Err(error),
                     }
                 }

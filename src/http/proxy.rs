@@ -72,11 +72,6 @@ pub(super) async fn forward(
     if expects {
         ask_first(&mut request);
     }
-    let copy = copy_of(&request);
-    let again = || {
-        copy.as_ref()
-            .map(|head| head_of(head, RequestBody::empty()))
-    };
     let agent = peer.unwrap_or_else(|| site.agent_of(&request));
     let key = stickiness::key_of(
         agent.dialer().balance(),
@@ -85,7 +80,7 @@ pub(super) async fn forward(
     );
     let goes_to = |endpoint| conn.endpoint.set(Some(endpoint));
     let client = conn.proxied.as_deref();
-    let sent = agent.send(&mut request, key, goes_to, again, client).await;
+    let sent = agent.send(&mut request, key, goes_to, client).await;
     let (mut response, lease) = match sent {
         Ok(answer) => answer,
         Err(AgentError::Dial(e)) if peer.is_some() => {
@@ -170,7 +165,9 @@ fn prepare<B>(
         fields::write_subject(headers, origin, name);
     }
     fields::write_via(headers, site.settings.via.as_deref());
-    fields::write_passed_on(headers, to_peer);
+    if to_peer {
+        fields::write_passed_on(headers);
+    }
     Ok(())
 }
 
@@ -214,20 +211,6 @@ async fn first_frame(body: &mut Incoming) -> Result<Option<Frame<Bytes>>, &'stat
         Ok(Some(Err(_))) => Err("the body is not validly chunked"),
         Ok(None) | Err(_) => Ok(None),
     }
-}
-
-/// The head of a request that may be sent twice.
-fn copy_of(request: &Request<RequestBody>) -> Option<Request<()>> {
-    let may = request.method().is_idempotent() && request.body().is_end_stream();
-    may.then(|| head_of(request, ()))
-}
-
-fn head_of<A, B>(request: &Request<A>, body: B) -> Request<B> {
-    let mut copy = Request::new(body);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
 }
 
 /// Our answer in the place of the agent's.

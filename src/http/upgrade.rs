@@ -114,6 +114,6 @@ fn client_socket(upgraded: Upgraded) -> Option<(TcpStream, Option<Box<Layer>>, B
 
 fn agent_socket(upgraded: Upgraded) -> Option<(socket2::Socket, Option<Box<Layer>>, Bytes)> {
     let parts = upgraded.downcast::<TokioIo<AgentIo>>().ok()?;
-    let (socket, tls) = parts.io.into_inner().0.into_parts().ok()?;
+    let (socket, tls) = parts.io.into_inner().socket.into_parts().ok()?;
     Some((socket, tls, parts.read_buf))
 }
