@@ -4,6 +4,8 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
+# What the build is compiled for.
+COPY .cargo ./.cargo
 COPY src ./src
 COPY benches ./benches
 COPY config ./config

@@ -9,6 +9,10 @@ default:
 build:
     cargo build --release --locked
 
+# Records anew what releases are compiled for, by a minute of all workloads; some ten minutes.
+record-profile:
+    .cargo/record-profile
+
 # Formats the sources.
 fmt:
     cargo fmt

@@ -15,6 +15,9 @@ use crate::rig::child::{START, first_match, free_address};
 use crate::rig::{floor, lameduck};
 use crate::workload::Workload;
 
+/// How long a process may take to leave.
+const LEAVE: Duration = Duration::from_secs(5);
+
 /// A relay that runs; it ends with this value.
 pub(crate) struct Subject {
     relay: Relay,
@@ -108,13 +111,32 @@ impl Drop for Subject {
 }
 
 fn end(relay: Relay, process: &mut Child) {
-    // nginx's master has to take its worker with it; the others have nothing that needs to be tidied.
     let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
+    if let (Relay::Lameduck, Some(pid), Some(_)) =
+        (relay, pid, std::env::var_os("LLVM_PROFILE_FILE"))
+    {
+        leave(process, pid);
+    }
+    // nginx's master has to take its worker with it; the others have nothing that needs to be tidied.
     match pid {
         Some(pid) if relay == Relay::Nginx => drop(kill_process(pid, Signal::TERM)),
         _ => drop(process.kill()),
     }
     let _ = process.wait();
+}
+
+/// Has a process leave that writes at its end what it has recorded of itself: asked twice, it does so in a
+/// second. Two signals at once would be one.
+fn leave(process: &mut Child, pid: Pid) {
+    let end = Instant::now() + LEAVE;
+    while let (Ok(None), true) = (process.try_wait(), Instant::now() < end) {
+        let _ = kill_process(pid, Signal::INT);
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "asked again at once, it would have heard one signal"
+        )]
+        std::thread::sleep(LEAVE / 20);
+    }
 }
 
 fn wait_until_it_accepts(process: &mut Child, address: SocketAddr) -> Result<()> {
