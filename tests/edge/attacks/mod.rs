@@ -62,11 +62,21 @@ const ON_NGINX_TOO: [Deed; 9] = [
     Deed::LargeBody,
 ];
 
+/// Where the proxy runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cores {
+    /// Wherever the scheduler puts its workers: two busy ones may find themselves on one core, for a turn.
+    Any,
+    /// On one that nobody else uses.
+    One,
+    /// A worker on each, where crowd, agent and attackers run too.
+    Each,
+}
+
 /// The size of a drill.
 struct Size {
     workers: usize,
-    /// Whether the proxy has a core of its own.
-    apart: bool,
+    cores: Cores,
     plain: usize,
     secure: usize,
     /// Of an attack; a look at how it is without one is half as long.
@@ -99,7 +109,7 @@ const EACH: u64 = 64;
 async fn refusals_are_counted_and_memory_is_bounded() {
     let size = Size {
         workers: 2,
-        apart: false,
+        cores: Cores::Any,
         plain: 6,
         secure: 2,
         length: Duration::from_millis(300),
@@ -144,7 +154,10 @@ impl Size {
         let seconds = number("LAMEDUCK_TEST_SECONDS", 5);
         Size {
             workers,
-            apart: workers == 1,
+            cores: match workers {
+                1 => Cores::One,
+                _ => Cores::Each,
+            },
             plain: 150,
             secure: 50,
             length: Duration::from_secs(seconds),
@@ -249,9 +262,13 @@ async fn drill(size: &Size) {
 
 async fn attack_after_attack(size: &Size) {
     let scene = Scene::new(size).await;
-    if size.apart {
-        cores::keep_process_on(scene.proxy.pid, 0);
-        cores::keep_this_on(1);
+    match size.cores {
+        Cores::Any => {}
+        Cores::One => {
+            cores::keep_process_on(scene.proxy.pid, 0);
+            cores::keep_this_on(1);
+        }
+        Cores::Each => cores::spread(scene.proxy.pid, "lameduck-worker", size.workers),
     }
     let targets = &scene.targets;
     let crowd = come(targets, size).await;
