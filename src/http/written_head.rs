@@ -1,7 +1,7 @@
 //! The head of a request as it went to the agent, from which the request can be made once more.
 //!
 //! A pooled connection may turn out to have been closed when the request is on its way. What may be sent
-//! twice then is sent on another one, and to note the bytes that pass by costs a tenth of a copy of the head.
+//! twice then is sent on another one, and to note the bytes that pass by costs less than a copy of each head.
 
 use std::io::IoSlice;
 use std::sync::atomic::{AtomicBool, Ordering};

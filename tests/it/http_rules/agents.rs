@@ -189,7 +189,8 @@ async fn an_idempotent_request_on_a_stale_connection_is_sent_again() {
     let proxy = Proxy::http(agent.addr).start().await;
     let mut client = client_of(&proxy).await;
     for path in ["/first", "/second"] {
-        let answer = client.request("GET", path, &[], b"").await.unwrap();
+        let fields = [("x-one", "1"), ("x-two", "a"), ("x-two", "b; c=\"d\"")];
+        let answer = client.request("GET", path, &fields, b"").await.unwrap();
         assert_eq!(
             (answer.status, answer.text()),
             (200, "ok".to_owned()),
@@ -198,11 +199,21 @@ async fn an_idempotent_request_on_a_stale_connection_is_sent_again() {
     }
     let (mut heads, mut connections) = (Vec::new(), Vec::new());
     while let Ok((connection, head)) = seen.try_recv() {
-        heads.push(head.first);
+        heads.push(head);
         connections.push(connection);
     }
     let expected = ["/first", "/second", "/second"].map(|path| format!("GET {path} HTTP/1.1"));
-    assert_eq!(heads, expected);
+    let lines: Vec<_> = heads.iter().map(|head| &head.first).collect();
+    assert_eq!(lines, expected.each_ref());
+    let [_, sent, again] = &heads[..] else {
+        unreachable!("three were compared");
+    };
+    assert_eq!(again.fields, sent.fields);
+    assert!(
+        again
+            .fields
+            .contains(&("x-two".to_owned(), "b; c=\"d\"".to_owned()))
+    );
     let kept_then_fresh = connections[0] == connections[1] && connections[1] != connections[2];
     assert!(kept_then_fresh, "{connections:?}");
 }
