@@ -211,16 +211,10 @@ impl Pump {
     /// The facts of at most `limit` sessions, from a slot on.
     pub fn list(&self, from: usize, limit: usize) -> Page {
         let inner = self.inner.borrow();
-        let mut page = Page::default();
         let now = inner.turn.now();
-        for (slot, session) in inner.sessions.iter().skip_while(|(slot, _)| *slot < from) {
-            if page.facts.len() == limit {
-                page.next = Some(slot);
-                break;
-            }
-            page.facts.push(inner.facts(slot, session, now));
-        }
-        page
+        Page::of(&inner.sessions, from, limit, |slot, session| {
+            inner.facts(slot, session, now)
+        })
     }
 
     /// Asks a session to go on these terms. One

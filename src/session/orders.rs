@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use slab::Slab;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -85,6 +86,33 @@ pub struct Page {
     pub facts: Vec<Facts>,
     /// Where the next page begins; none after the last.
     pub next: Option<usize>,
+}
+
+impl Page {
+    /// At most `limit` of what a slab holds, from a slot on. It begins at that slot: a list is read page
+    /// by page, and a walk to where each begins would take the square of what is held.
+    pub fn of<T>(
+        held: &Slab<T>,
+        from: usize,
+        limit: usize,
+        facts: impl Fn(usize, &T) -> Facts,
+    ) -> Page {
+        let mut page = Page {
+            facts: Vec::with_capacity(limit.min(held.len())),
+            next: None,
+        };
+        for slot in from..held.capacity() {
+            let Some(one) = held.get(slot) else {
+                continue;
+            };
+            if page.facts.len() == limit {
+                page.next = Some(slot);
+                break;
+            }
+            page.facts.push(facts(slot, one));
+        }
+        page
+    }
 }
 
 /// A session that was cut at the deadline, and why it was still there.

@@ -154,15 +154,7 @@ impl Connections {
     /// The facts of at most `limit` connections, from a slot on.
     pub fn list(&self, from: usize, limit: usize) -> Page {
         let conns = self.0.conns.borrow();
-        let mut page = Page::default();
-        for (slot, conn) in conns.iter().skip_while(|(slot, _)| *slot < from) {
-            if page.facts.len() == limit {
-                page.next = Some(slot);
-                break;
-            }
-            page.facts.push(self.facts(slot, conn));
-        }
-        page
+        Page::of(&conns, from, limit, |slot, conn| self.facts(slot, conn))
     }
 
     /// Asks a connection to go: at once if it is between two requests, else when the response is
