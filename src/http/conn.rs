@@ -178,6 +178,8 @@ impl Conn {
         if self.told.get() != Some(Told::Cut) {
             self.told.set(Some(what));
         }
+        // The process may end soon, and a client's own end says that it has got everything.
+        self.wire.note_has_said_all(false);
         self.wake();
     }
 

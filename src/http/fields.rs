@@ -8,7 +8,7 @@ use http::header::{
     CONNECTION, Entry, FORWARDED, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING,
     UPGRADE, VIA,
 };
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, Version};
 
 use crate::config::Forwarded;
 
@@ -48,6 +48,12 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
+/// Whether the client sends no request behind this one (RFC 9112 9.3).
+pub(super) fn is_last<B>(request: &Request<B>) -> bool {
+    let says = |option| has_token(request.headers(), CONNECTION, option);
+    says("close") || request.version() < Version::HTTP_11 && !says("keep-alive")
+}
+
 /// Takes away what belongs to the connection the message came on. What the `Connection` field
 /// names goes too, but for what frames the message or routes it.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
@@ -60,7 +66,10 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             .iter()
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
-            .filter_map(|name| name.trim().parse().ok())
+            .map(str::trim)
+            // The usual ones: no field, or one of those below.
+            .filter(|name| !["close", "keep-alive", "upgrade"].contains(name))
+            .filter_map(|name| name.parse().ok())
             .filter(|name| *name != HOST && *name != http::header::CONTENT_LENGTH)
             .collect();
         for name in named {

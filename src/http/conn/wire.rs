@@ -41,6 +41,8 @@ pub(in crate::http) struct Wire {
     blocked: AtomicU64,
     /// The tick of our FIN; zero before it.
     lingers: AtomicU64,
+    /// Whether the client has said that it will send nothing more.
+    has_said_all: AtomicBool,
 }
 
 impl Wire {
@@ -57,6 +59,7 @@ impl Wire {
             gone: AtomicBool::new(false),
             blocked: AtomicU64::new(0),
             lingers: AtomicU64::new(0),
+            has_said_all: AtomicBool::new(false),
         }
     }
 
@@ -118,6 +121,15 @@ impl Wire {
     pub(super) fn is_lingering_for_too_long(&self) -> bool {
         let since = self.lingers.load(Ordering::Relaxed);
         since > 0 && Tick::from_millis(since).elapsed() >= LINGER
+    }
+
+    /// Notes whether the client has said that it will send nothing more.
+    pub(in crate::http) fn note_has_said_all(&self, it_has: bool) {
+        self.has_said_all.store(it_has, Ordering::Relaxed);
+    }
+
+    pub(in crate::http) fn has_said_all(&self) -> bool {
+        self.has_said_all.load(Ordering::Relaxed)
     }
 
     /// Notes that everything written so far is in the kernel's hands.
