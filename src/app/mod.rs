@@ -13,6 +13,8 @@ mod doors;
 mod error;
 mod health;
 mod hello;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod huge_pages;
 mod log;
 mod memory;
 mod peers;

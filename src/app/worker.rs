@@ -23,6 +23,8 @@ use crate::session::{
 use super::acceptor::Acceptor;
 use super::door::Door;
 use super::doors::Opening;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+use super::huge_pages::HugePages;
 use super::place::{Arrived, Place};
 use super::plan::{Plan, Served};
 use super::upkeep::Upkeep;
@@ -55,6 +57,8 @@ struct Worker {
     tasks: Tasks,
     handshakes: Turns,
     upkeep: Upkeep,
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    huge_pages: HugePages,
     plan: watch::Receiver<Arc<Plan>>,
     /// By listener's place in the roster.
     places: Vec<Option<Rc<Place>>>,
@@ -88,6 +92,8 @@ async fn work(birth: Birth) -> io::Result<()> {
         places: Vec::new(),
         former: Vec::new(),
         upkeep: Upkeep::default(),
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        huge_pages: HugePages::default(),
         shared,
     };
     worker.catch_up();
@@ -297,6 +303,8 @@ impl Worker {
             let http = &place.served.settings.http;
             Some((http.header_timeout, http.idle_timeout))
         });
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        self.huge_pages.look(self.connections.len());
         let (plan, pump) = (Arc::clone(&self.plan.borrow()), &self.pump);
         self.upkeep.look(&plan, pump, &self.connections);
         for place in self.places.iter().flatten() {
