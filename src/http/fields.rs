@@ -285,6 +285,18 @@ mod tests {
     }
 
     #[test]
+    fn the_last_request_of_a_client_is_known_by_its_word_or_its_version() {
+        let is_last_of = |version, value: &'static str| {
+            let request = Request::builder().version(version);
+            is_last(&request.header(CONNECTION, value).body(()).unwrap())
+        };
+        assert!(is_last_of(Version::HTTP_11, "te, Close"));
+        assert!(!is_last_of(Version::HTTP_11, "te"));
+        assert!(is_last_of(Version::HTTP_10, "te"));
+        assert!(!is_last_of(Version::HTTP_10, "Keep-Alive"));
+    }
+
+    #[test]
     fn each_hop_by_hop_field_alone_stays_behind() {
         for name in HOP_BY_HOP {
             assert!(is_hop_by_hop(&name), "{name}");

@@ -46,7 +46,7 @@ pub(in crate::http) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new() -> Wire {
+    pub(in crate::http) fn new() -> Wire {
         let now = Tick::now().as_millis();
         Wire {
             stage: AtomicU8::new(Stage::Fresh as u8),
