@@ -1,9 +1,9 @@
 //! A busy worker's heap in huge pages.
 //!
 //! What a worker of many HTTP connections touches for each request lies on more pages than a processor
-//! has addresses for at hand. In pages of 2 MiB it does not, at the price of up to two of them: so a worker
-//! asks for them when it has connections enough, and those at rest stay small. What cannot be had is done
-//! without; nothing depends on it.
+//! has addresses for at hand. In pages of 2 MiB it does not, at the price of what of these is not used: so a
+//! worker asks for them when it has connections enough, and one with few stays small. What cannot be had is
+//! done without; nothing depends on it.
 
 use std::hint::black_box;
 use std::io::{BufRead as _, BufReader};

@@ -66,10 +66,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             .iter()
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
-            .map(str::trim)
-            // The usual ones: no field, or one of those below.
-            .filter(|name| !["close", "keep-alive", "upgrade"].contains(name))
-            .filter_map(|name| name.parse().ok())
+            .filter_map(|name| name.trim().parse().ok())
             .filter(|name| *name != HOST && *name != http::header::CONTENT_LENGTH)
             .collect();
         for name in named {
@@ -294,6 +291,14 @@ mod tests {
         assert!(!is_last_of(Version::HTTP_11, "te"));
         assert!(is_last_of(Version::HTTP_10, "te"));
         assert!(!is_last_of(Version::HTTP_10, "Keep-Alive"));
+    }
+
+    /// RFC 9110 7.6.1 knows no exception, though nobody means a field by it.
+    #[test]
+    fn a_field_that_is_called_as_the_usual_option_goes_too() {
+        let mut map = headers(&[("connection", "close"), ("close", "x"), ("stays", "y")]);
+        strip_hop_by_hop(&mut map);
+        assert_eq!(map, headers(&[("stays", "y")]));
     }
 
     #[test]
