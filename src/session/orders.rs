@@ -242,6 +242,37 @@ mod tests {
     use std::task::{Context, Waker};
 
     use super::*;
+    use crate::session::{Holding, Home, WorkerIndex};
+
+    #[test]
+    fn pages_have_everybody_once_however_full_of_holes_the_slab_is() {
+        let mut held: Slab<()> = (0..9).map(|slot| (slot, ())).collect();
+        for gone in [0, 3, 4, 8] {
+            held.remove(gone);
+        }
+        let facts = |slot: usize, (): &()| Facts {
+            id: SessionId::new(WorkerIndex(0), Home::Pump, slot, 0),
+            listener: ListenerIndex(0),
+            endpoint: None,
+            holding: Holding::Nothing,
+            client: ([127, 0, 0, 1], 1).into(),
+            key: None,
+            age: Duration::ZERO,
+            idle: [Duration::ZERO; 2],
+            bytes: [0; 2],
+            messages: [0; 2],
+            asked: false,
+        };
+        let (mut from, mut pages) = (Some(0), Vec::new());
+        while let Some(start) = from {
+            let page = Page::of(&held, start, 2, facts);
+            let slots = page.facts.iter().map(|facts| facts.id.slot());
+            pages.push(slots.collect::<Vec<_>>());
+            assert!(pages.len() <= held.len(), "no end: {pages:?}");
+            from = page.next;
+        }
+        assert_eq!(pages, [vec![1, 2], vec![5, 6], vec![7]]);
+    }
 
     #[tokio::test]
     async fn workers_have_come_round_when_the_last_has() {
