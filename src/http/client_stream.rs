@@ -2,9 +2,10 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::net::tls::{Layer, TlsStream};
@@ -72,6 +73,29 @@ impl ClientStream {
         match self {
             ClientStream::Plain(socket) => socket.try_write(bytes),
             ClientStream::Tls(stream) => stream.try_write(bytes),
+        }
+    }
+
+    /// Writes bytes behind which the connection is ended at once: the kernel may wait for that, so that they and
+    /// the FIN are one packet.
+    pub(super) fn poll_write_last(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let socket = match self {
+            ClientStream::Plain(socket) => socket,
+            ClientStream::Tls(stream) => return Pin::new(stream).poll_write(cx, bytes),
+        };
+        loop {
+            ready!(socket.poll_write_ready(cx))?;
+            let sent = socket.try_io(Interest::WRITABLE, || {
+                SockRef::from(&*socket).send_with_flags(bytes, libc::MSG_MORE)
+            });
+            match sent {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return Poll::Ready(sent),
+            }
         }
     }
 

@@ -80,6 +80,22 @@ impl ClientIo {
             .bytes(self.listener, Direction::ToClient, delivered);
     }
 
+    /// Notes what a write has come to.
+    fn written(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_pending() {
+            self.wire.note_blocked();
+        }
+        let n = ready!(written)?;
+        self.wire.moved(1, n as u64);
+        pay_for(n, cx);
+        self.count(n);
+        Poll::Ready(Ok(n))
+    }
+
     /// Looks whether a client whose stream may never end by itself has gone: hyper does not read
     /// while it answers a client that may have ended its own side already.
     fn look_for_the_end(&mut self, cx: &mut Context<'_>) {
@@ -144,15 +160,11 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        if written.is_pending() {
-            self.wire.note_blocked();
-        }
-        let n = ready!(written)?;
-        self.wire.moved(1, n as u64);
-        pay_for(n, cx);
-        self.count(n);
-        Poll::Ready(Ok(n))
+        let written = match self.wire.ends_behind_this() {
+            true => self.stream.poll_write_last(cx, buf),
+            false => Pin::new(&mut self.stream).poll_write(cx, buf),
+        };
+        self.written(written, cx)
     }
 
     fn poll_write_vectored(
@@ -160,20 +172,13 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let stream = Pin::new(&mut self.stream);
         let mut room = [MaybeUninit::uninit(); MOST];
-        let written = match gather(bufs, &mut ReadBuf::uninit(&mut room)) {
-            Gathered::One(bytes) => stream.poll_write(cx, bytes),
-            Gathered::Many => stream.poll_write_vectored(cx, bufs),
+        let pieces = match gather(bufs, &mut ReadBuf::uninit(&mut room)) {
+            Gathered::One(bytes) => return self.poll_write(cx, bytes),
+            Gathered::Many => bufs,
         };
-        if written.is_pending() {
-            self.wire.note_blocked();
-        }
-        let n = ready!(written)?;
-        self.wire.moved(1, n as u64);
-        pay_for(n, cx);
-        self.count(n);
-        Poll::Ready(Ok(n))
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        self.written(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

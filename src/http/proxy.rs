@@ -44,10 +44,11 @@ pub(super) async fn forward(
     origin: Rc<Origin>,
     mut request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Never> {
-    let has_said_all = request.body().is_end_stream() && fields::is_last(&request);
+    let upgrade = fields::requested_upgrade(&request);
+    let has_said_all =
+        request.body().is_end_stream() && upgrade.is_none() && fields::is_last(&request);
     conn.wire
         .note_has_said_all(has_said_all && conn.told().is_none());
-    let upgrade = fields::requested_upgrade(&request);
     let client_side = upgrade.as_ref().map(|_| hyper::upgrade::on(&mut request));
     let subscription = request.method() == Method::GET;
     let to = request.extensions().get().copied();

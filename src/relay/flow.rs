@@ -34,8 +34,10 @@ pub(super) struct Flow {
     pub(super) bytes: u64,
     /// The source may have more: an edge was seen, and no read has come back short since.
     pub(super) readable: bool,
-    /// The source has said that it will send no more; what it sent may still wait to be read.
+    /// Whatever a read finds, the next one tells more: of an end, or of an error.
     pub(super) hung_up: bool,
+    /// The source's FIN has come, and no error since; what was sent before it may wait to be read.
+    pub(super) fin: bool,
     /// The end of the source's stream was read.
     pub(super) ended: bool,
     /// The destination was told that nothing more will come.
@@ -55,6 +57,7 @@ impl Flow {
             bytes: 0,
             readable: is_tls,
             hung_up: false,
+            fin: false,
             ended: false,
             finished: false,
             muted: false,

@@ -1,6 +1,6 @@
 //! One side of a relayed session: a socket, read and written without waiting, and its TLS.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
@@ -94,15 +94,17 @@ impl Half {
     }
 
     /// Writes what fits. Over TLS, something may be taken and still wait; nothing more is taken
-    /// before that is flushed.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<Wrote> {
+    /// before that is flushed. If it `is_last`, [`Half::finish`] or a close have to follow at once: the
+    /// kernel waits for those, so that the last bytes and the FIN are one packet.
+    pub(super) fn write(&mut self, bytes: &[u8], is_last: bool) -> io::Result<Wrote> {
         if let Some(tls) = &mut self.tls {
             let taken = tls.write(&mut self.socket, bytes)?;
             let delivered = tls.take_delivered();
             return Ok(Wrote { taken, delivered });
         }
+        let flags = if is_last { libc::MSG_MORE } else { 0 };
         loop {
-            match self.socket.write(bytes) {
+            match self.socket.send_with_flags(bytes, flags) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Wrote::default()),
                 done => {

@@ -301,6 +301,7 @@ impl Inner {
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             flow.readable = !flow.ended;
             flow.hung_up |= event.is_read_closed() || event.is_error();
+            flow.fin = (flow.fin || event.is_read_closed()) && !event.is_error();
         }
         if event.is_error() && flow.ended {
             // No read will tell of a reset behind the end.

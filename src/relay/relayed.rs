@@ -198,8 +198,11 @@ impl Relayed {
                     return Ok(false);
                 }
                 Ok(Found { bytes, more }) => {
-                    flow.readable = more || flow.hung_up;
                     flow.note_read(bytes == CHUNK - ahead);
+                    let is_last = flow.fin && !more && self.ends_without_ado(way);
+                    let flow = &mut self.flows[way.index()];
+                    flow.ended = is_last;
+                    flow.readable = !is_last && (more || flow.hung_up);
                     self.take(way, ahead, bytes, turn);
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
@@ -210,6 +213,15 @@ impl Relayed {
             }
         }
         Ok(self.flow(way).readable)
+    }
+
+    /// Whether nothing is to be done at the end of a source's stream but to pass it on: then what
+    /// was read last need not be told from what comes before.
+    fn ends_without_ado(&self, way: Direction) -> bool {
+        matches!(self.stay, Stay::Staying)
+            && !self.halves[way.index()].is_tls()
+            && !self.dead[way.index()]
+            && self.meter().is_none()
     }
 
     /// Whether a direction carries so much, and nothing that has to be looked at, that the kernel
@@ -404,7 +416,7 @@ impl Relayed {
             return !self.waits(way);
         }
         let destination = &mut self.halves[back(way).index()];
-        match destination.write(flow.spilled()) {
+        match destination.write(flow.spilled(), flow.ended) {
             Ok(Wrote { taken, delivered }) => {
                 self.delivered(way, delivered);
                 self.flow(way).written(taken);
@@ -432,7 +444,9 @@ impl Relayed {
     }
 
     fn write(&mut self, way: Direction, bytes: &[u8]) -> Result<usize, Dead> {
-        match self.halves[back(way).index()].write(bytes) {
+        // Its end is passed on in the same turn.
+        let is_last = self.flows[way.index()].ended;
+        match self.halves[back(way).index()].write(bytes, is_last) {
             Ok(Wrote { taken, delivered }) => {
                 self.delivered(way, delivered);
                 Ok(taken)
@@ -486,6 +500,9 @@ impl Relayed {
 
     /// Passes an end on once everything before it is written, and says whether all is over.
     fn conclusion(&mut self) -> Option<Outcome> {
+        if self.is_closing_enough() {
+            return Some(self.natural_outcome());
+        }
         for way in [Direction::ToUpstream, Direction::ToClient] {
             let flow = &self.flows[way.index()];
             if flow.ended && !flow.finished && !self.waits(way) {
@@ -498,6 +515,15 @@ impl Relayed {
         let over = self.flows.iter().all(|flow| flow.ended && flow.finished);
         let over = over && !self.halves.iter().any(Half::has_unsent);
         over.then(|| self.natural_outcome())
+    }
+
+    /// Whether both sides have ended and have been sent everything, so that a close tells them the rest.
+    fn is_closing_enough(&self) -> bool {
+        matches!(self.stay, Stay::Staying)
+            && !self.halves.iter().any(Half::is_tls)
+            && [Direction::ToUpstream, Direction::ToClient]
+                .into_iter()
+                .all(|way| self.flows[way.index()].ended && !self.waits(way))
     }
 
     /// Tells the destination of `way` that nothing more will come.

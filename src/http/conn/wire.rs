@@ -43,6 +43,8 @@ pub(in crate::http) struct Wire {
     lingers: AtomicU64,
     /// Whether the client has said that it will send nothing more.
     has_said_all: AtomicBool,
+    /// Whether hyper has all of the answer by now.
+    is_answered: AtomicBool,
 }
 
 impl Wire {
@@ -60,6 +62,7 @@ impl Wire {
             blocked: AtomicU64::new(0),
             lingers: AtomicU64::new(0),
             has_said_all: AtomicBool::new(false),
+            is_answered: AtomicBool::new(false),
         }
     }
 
@@ -77,6 +80,7 @@ impl Wire {
     }
 
     fn enter_at(&self, stage: Stage, now: Tick) {
+        self.is_answered.store(false, Ordering::Relaxed);
         self.stage.store(stage as u8, Ordering::Relaxed);
         self.since.store(now.as_millis(), Ordering::Relaxed);
     }
@@ -132,6 +136,11 @@ impl Wire {
         self.has_said_all.load(Ordering::Relaxed)
     }
 
+    /// Whether what is written now is the last of all, and is closed behind.
+    pub(in crate::http) fn ends_behind_this(&self) -> bool {
+        self.has_said_all() && self.is_answered.load(Ordering::Relaxed)
+    }
+
     /// Notes that everything written so far is in the kernel's hands.
     pub(in crate::http) fn note_flush(&self) {
         self.flushed.store(true, Ordering::Relaxed);
@@ -139,6 +148,7 @@ impl Wire {
 
     /// Notes that something is complete, and still has to be flushed.
     pub(super) fn begin_flush(&self) {
+        self.is_answered.store(true, Ordering::Relaxed);
         self.flushed.store(false, Ordering::Relaxed);
     }
 
