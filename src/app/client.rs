@@ -31,7 +31,6 @@ impl Client {
         let Some(tls) = tls else {
             return Ok(Client::Plain(socket));
         };
-        let socket = tokio::net::TcpStream::from_std(socket).map_err(HandshakeError::Failed)?;
         tls.shake(socket).await.map(Client::Tls)
     }
 

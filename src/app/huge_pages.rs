@@ -34,7 +34,11 @@ impl HugePages {
         if self.busy == LASTING {
             return;
         }
-        self.busy = if connections >= BUSY { self.busy + 1 } else { 0 };
+        self.busy = if connections >= BUSY {
+            self.busy + 1
+        } else {
+            0
+        };
         if self.busy == LASTING {
             match ask() {
                 Ok(bytes) => tracing::debug!(connections, bytes, "heap in huge pages"),

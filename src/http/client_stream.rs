@@ -2,18 +2,17 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::net::PlainStream;
 use crate::net::tls::{Layer, TlsStream};
 
 /// A client's connection.
 pub(super) enum ClientStream {
     /// What is written is in the kernel's hands.
-    Plain(TcpStream),
+    Plain(PlainStream),
     /// What is written may wait until it is flushed.
     Tls(TlsStream),
 }
@@ -41,30 +40,20 @@ impl ClientStream {
 
     /// The socket and its TLS, for what comes after an upgrade.
     pub(super) fn into_parts(self) -> io::Result<(std::net::TcpStream, Option<Box<Layer>>)> {
-        let (socket, layer) = match self {
-            ClientStream::Plain(socket) => (socket, None),
+        match self {
+            ClientStream::Plain(socket) => Ok((socket.into_std()?, None)),
             ClientStream::Tls(stream) => {
                 let (socket, layer) = stream.into_parts();
-                (socket, Some(layer))
+                Ok((socket.into_std()?, Some(layer)))
             }
-        };
-        Ok((socket.into_std()?, layer))
+        }
     }
 
     /// Whether the client has ended its side, or is gone. What it says is left unread.
     pub(super) fn is_gone(&mut self, cx: &mut Context<'_>) -> bool {
-        let socket = match self {
-            ClientStream::Plain(socket) => socket,
-            ClientStream::Tls(stream) => return stream.poll_has_ended(cx),
-        };
-        if socket.poll_read_ready(cx).is_pending() {
-            return false;
-        }
-        let mut peeked = [0; 1];
-        match socket.poll_peek(cx, &mut ReadBuf::new(&mut peeked)) {
-            Poll::Ready(Ok(n)) => n == 0,
-            Poll::Ready(Err(_)) => true,
-            Poll::Pending => false,
+        match self {
+            ClientStream::Plain(socket) => socket.is_gone(cx),
+            ClientStream::Tls(stream) => stream.poll_has_ended(cx),
         }
     }
 
@@ -83,19 +72,9 @@ impl ClientStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let socket = match self {
-            ClientStream::Plain(socket) => socket,
-            ClientStream::Tls(stream) => return Pin::new(stream).poll_write(cx, bytes),
-        };
-        loop {
-            ready!(socket.poll_write_ready(cx))?;
-            let sent = socket.try_io(Interest::WRITABLE, || {
-                SockRef::from(&*socket).send_with_flags(bytes, libc::MSG_MORE)
-            });
-            match sent {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                sent => return Poll::Ready(sent),
-            }
+        match self {
+            ClientStream::Plain(socket) => socket.poll_write_last(cx, bytes),
+            ClientStream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 

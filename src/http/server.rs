@@ -17,9 +17,9 @@ use hyper_util::rt::TokioIo;
 use tower::{Service, ServiceBuilder, service_fn};
 
 use crate::config::{self, LateArrivals};
-use crate::net::Tasks;
 use crate::net::proxy_protocol::Proxied;
 use crate::net::tls::Handshakes;
+use crate::net::{PlainStream, Tasks};
 use crate::relay::Pump;
 use crate::session::{Connected, Ledger, Limiter, ListenerIndex, Phase, Refusal, Refused};
 
@@ -200,16 +200,9 @@ impl Front {
     /// Serves a connection to its end, or to its upgrade.
     pub async fn serve(self, accepted: Accepted) {
         let site = self.site();
-        let socket = match tokio::net::TcpStream::from_std(accepted.socket) {
-            Ok(socket) => socket,
-            Err(e) => {
-                tracing::debug!(error = %e, "a connection could not be watched");
-                return;
-            }
-        };
         let stream = match &site.tls {
-            None => ClientStream::Plain(socket),
-            Some(handshakes) => match handshakes.shake(socket).await {
+            None => ClientStream::Plain(PlainStream::new(accepted.socket)),
+            Some(handshakes) => match handshakes.shake(accepted.socket).await {
                 Ok(stream) => ClientStream::Tls(stream),
                 Err(e) => {
                     tracing::debug!(client.addr = %accepted.client, error = %e, "no TLS");

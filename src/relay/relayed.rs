@@ -517,13 +517,18 @@ impl Relayed {
         over.then(|| self.natural_outcome())
     }
 
-    /// Whether both sides have ended and have been sent everything, so that a close tells them the rest.
+    /// Whether a close tells both sides what is left to tell: the agent has ended, the client has as well or
+    /// has said its Close, behind which nothing comes (RFC 6455 5.5.1), and both have been sent everything.
     fn is_closing_enough(&self) -> bool {
-        matches!(self.stay, Stay::Staying)
+        let [client, agent] = &self.flows;
+        let is_behind_a_close =
+            || self.has_boundaries() && client.boundary.close_complete() && !client.readable;
+        agent.ended
+            && (client.ended || is_behind_a_close())
+            && matches!(self.stay, Stay::Staying)
             && !self.halves.iter().any(Half::is_tls)
-            && [Direction::ToUpstream, Direction::ToClient]
-                .into_iter()
-                .all(|way| self.flows[way.index()].ended && !self.waits(way))
+            && !self.waits(Direction::ToUpstream)
+            && !self.waits(Direction::ToClient)
     }
 
     /// Tells the destination of `way` that nothing more will come.

@@ -212,7 +212,8 @@ impl Handshakes {
     ///
     /// # Errors
     /// Why nothing came of it. The connection is closed by then.
-    pub async fn shake(&self, socket: TcpStream) -> Result<TlsStream, HandshakeError> {
+    pub async fn shake(&self, socket: std::net::TcpStream) -> Result<TlsStream, HandshakeError> {
+        let socket = TcpStream::from_std(socket).map_err(HandshakeError::Failed)?;
         let settings = &self.listener.settings;
         let most = settings.max_handshakes.get();
         if self.under_way.get() >= most {
