@@ -1,6 +1,6 @@
 //! One side of a relayed session: a socket, read and written without waiting, and its TLS.
 
-use std::io::{self, Read};
+use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::Socket;
 
 use crate::net::sockinfo;
@@ -79,18 +81,11 @@ impl Half {
             let (bytes, more) = (bytes?, tls.has_more());
             return Ok(Found { bytes, more });
         }
-        loop {
-            match self.socket.read(buffer) {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                // A short read has emptied the socket (epoll(7)); the next bytes are an edge.
-                done => {
-                    return done.map(|bytes| Found {
-                        bytes,
-                        more: bytes == buffer.len(),
-                    });
-                }
-            }
-        }
+        // By the system call itself: the C library's looks each time whether the thread is to be cancelled.
+        let (bytes, _) = retry_on_intr(|| recv(&self.socket, &mut *buffer, RecvFlags::empty()))?;
+        // A short read has emptied the socket (epoll(7)); the next bytes are an edge.
+        let more = bytes == buffer.len();
+        Ok(Found { bytes, more })
     }
 
     /// Writes what fits. Over TLS, something may be taken and still wait; nothing more is taken
@@ -102,18 +97,17 @@ impl Half {
             let delivered = tls.take_delivered();
             return Ok(Wrote { taken, delivered });
         }
-        let flags = if is_last { libc::MSG_MORE } else { 0 };
-        loop {
-            match self.socket.send_with_flags(bytes, flags) {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Wrote::default()),
-                done => {
-                    return done.map(|n| Wrote {
-                        taken: n,
-                        delivered: n,
-                    });
-                }
-            }
+        let flags = match is_last {
+            true => SendFlags::NOSIGNAL | SendFlags::MORE,
+            false => SendFlags::NOSIGNAL,
+        };
+        match retry_on_intr(|| send(&self.socket, bytes, flags)) {
+            Ok(n) => Ok(Wrote {
+                taken: n,
+                delivered: n,
+            }),
+            Err(Errno::WOULDBLOCK) => Ok(Wrote::default()),
+            Err(e) => Err(e.into()),
         }
     }
 
