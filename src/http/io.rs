@@ -198,7 +198,7 @@ impl AsyncWrite for ClientIo {
 
     /// Sends a FIN and reads on until the client's own, or until its time for that is over: a close
     /// with unread bytes would be a reset, which destroys the response in the client's buffer
-    /// (RFC 9112 9.6). Where the client has said all there is nothing to read, and closing is enough.
+    /// (RFC 9112 9.6). Where the client has said all there is nothing to read, and the FIN is enough.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let ClientIo {
             stream,
@@ -209,7 +209,8 @@ impl AsyncWrite for ClientIo {
             ..
         } = &mut *self;
         if wire.has_said_all() && !stream.is_tls() {
-            return Poll::Ready(Ok(()));
+            // What was written last may wait for it, and would be lost with a reset.
+            return Pin::new(stream).poll_shutdown(cx);
         }
         // One that never pauses has no more time than others, and leaves them theirs.
         *ended |= wire.has_lingered();

@@ -197,3 +197,110 @@ impl AsyncWrite for PlainStream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    /// A client, and its connection as it was accepted.
+    fn pair() -> (std::net::TcpStream, std::net::TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let accepted = listener.accept().unwrap().0;
+        accepted.set_nonblocking(true).unwrap();
+        (client, accepted)
+    }
+
+    fn wait_for_bytes(socket: &std::net::TcpStream) {
+        let limit = Timespec {
+            tv_sec: 10,
+            tv_nsec: 0,
+        };
+        let came = poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&limit)).unwrap();
+        assert_eq!(came, 1);
+    }
+
+    #[tokio::test]
+    async fn who_is_answered_from_what_had_come_is_never_watched() {
+        let (mut client, accepted) = pair();
+        client.write_all(b"question").unwrap();
+        wait_for_bytes(&accepted);
+        let mut stream = PlainStream::new(accepted);
+        let mut heard = [0; 64];
+        assert_eq!(stream.read(&mut heard).await.unwrap(), 8);
+        assert_eq!(&heard[..8], b"question");
+        let pieces = [IoSlice::new(b"an "), IoSlice::new(b"answer")];
+        assert_eq!(stream.write_vectored(&pieces).await.unwrap(), 9);
+        assert!(matches!(stream.0, State::Unwatched { .. }), "{stream:?}");
+        drop(stream.into_std().unwrap());
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "an answer");
+    }
+
+    #[tokio::test]
+    async fn who_has_said_nothing_yet_is_waited_for() {
+        let (mut client, accepted) = pair();
+        let mut stream = PlainStream::new(accepted);
+        let mut heard = [0; 64];
+        let early = timeout(Duration::from_millis(5), stream.read(&mut heard)).await;
+        assert!(early.is_err(), "{early:?}");
+        client.write_all(b"question").unwrap();
+        let read = timeout(SOON, stream.read(&mut heard)).await.unwrap();
+        assert_eq!(read.unwrap(), 8);
+        assert!(matches!(stream.0, State::Watched(_)), "{stream:?}");
+        drop(client);
+        let read = timeout(SOON, stream.read(&mut heard)).await.unwrap();
+        assert_eq!(read.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_is_waited_for() {
+        let (mut client, accepted) = pair();
+        let mut stream = PlainStream::new(accepted);
+        let reading = std::thread::spawn(move || {
+            let mut heard = Vec::new();
+            client.read_to_end(&mut heard).unwrap();
+            heard
+        });
+        let bytes = vec![7; 32 << 20];
+        let writing = timeout(SOON, stream.write_all(&bytes)).await;
+        writing.unwrap().unwrap();
+        stream.shutdown().await.unwrap();
+        let heard = reading.join().unwrap();
+        assert!(heard == bytes, "{} bytes", heard.len());
+    }
+
+    /// Watched or not, what is written last comes with the end, and before a reset for what was not read.
+    #[tokio::test]
+    async fn the_last_bytes_come_with_the_end() {
+        for (is_watched, says_more) in [(false, false), (true, false), (false, true), (true, true)]
+        {
+            let (mut client, accepted) = pair();
+            if says_more {
+                client.write_all(b"more").unwrap();
+                wait_for_bytes(&accepted);
+            }
+            let mut stream = PlainStream::new(accepted);
+            if is_watched {
+                stream.watched().unwrap();
+            }
+            let last = std::future::poll_fn(|cx| stream.poll_write_last(cx, b"last words"));
+            assert_eq!(timeout(SOON, last).await.unwrap().unwrap(), 10);
+            stream.shutdown().await.unwrap();
+            drop(stream);
+            let mut heard = [0; 10];
+            client.read_exact(&mut heard).unwrap();
+            assert_eq!(&heard, b"last words");
+        }
+    }
+}

@@ -132,7 +132,9 @@ impl Flow {
 
     /// Gives up what waits to be written, and says how much it was.
     pub(super) fn give_up(&mut self) -> u64 {
-        let spill = self.spill.take().unwrap_or_default();
+        let Some(spill) = self.spill.take() else {
+            return 0;
+        };
         let held = spill.pipe.as_ref().map_or(0, Pipe::held);
         (spill.rest().len() + held) as u64
     }

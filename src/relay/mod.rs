@@ -9,6 +9,7 @@ mod announce;
 mod blame;
 pub mod boundary;
 pub mod close_frame;
+mod end;
 mod flow;
 mod half;
 mod leave;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use mio::{Registry, Token};
 
 use crate::config::Goodbye;
-use crate::net::{Seat, sockinfo};
+use crate::net::Seat;
 use crate::session::{Connected, Counted, Direction, Kind, Outcome};
 
 use super::allowance::Allowance;
@@ -76,7 +76,7 @@ pub(super) struct Relayed {
     /// None while a raw connection has not had a byte: it may be a probe.
     pub(super) counted: Option<Counted>,
     /// Halves that refused a write: the system tells of a reset once, and it was told to the write.
-    dead: [bool; 2],
+    pub(super) dead: [bool; 2],
     pub(super) client: SocketAddr,
     pub(super) began: Micros,
     pub(super) turn: u32,
@@ -480,100 +480,6 @@ impl Relayed {
         self.lose(way, lost);
         let words = self.flow(back(way));
         words.readable = !words.ended;
-    }
-
-    /// A half of which the kernel says that it was reset, though its end was read before.
-    pub(super) fn note_reset(&mut self, side: usize) {
-        self.dead[side] = true;
-    }
-
-    /// The source of `way` was reset; the other side is told as a reset tells it.
-    fn reset_by(&mut self, way: Direction) -> Outcome {
-        if let Some(outcome) = self.reset_while_leaving(way) {
-            return outcome;
-        }
-        let survivor = &self.halves[back(way).index()];
-        self.lose(way, sockinfo::unacknowledged(survivor));
-        survivor.abort();
-        Outcome::Failed
-    }
-
-    /// Passes an end on once everything before it is written, and says whether all is over.
-    fn conclusion(&mut self) -> Option<Outcome> {
-        if self.is_closing_enough() {
-            return Some(self.natural_outcome());
-        }
-        for way in [Direction::ToUpstream, Direction::ToClient] {
-            let flow = &self.flows[way.index()];
-            if flow.ended && !flow.finished && !self.waits(way) {
-                self.finish(way);
-            }
-        }
-        if let Some(outcome) = self.left() {
-            return Some(outcome);
-        }
-        let over = self.flows.iter().all(|flow| flow.ended && flow.finished);
-        let over = over && !self.halves.iter().any(Half::has_unsent);
-        over.then(|| self.natural_outcome())
-    }
-
-    /// Whether a close tells both sides what is left to tell: the agent has ended, the client has as well or
-    /// has said its Close, behind which nothing comes (RFC 6455 5.5.1), and both have been sent everything.
-    fn is_closing_enough(&self) -> bool {
-        let [client, agent] = &self.flows;
-        let is_behind_a_close =
-            || self.has_boundaries() && client.boundary.close_complete() && !client.readable;
-        agent.ended
-            && (client.ended || is_behind_a_close())
-            && matches!(self.stay, Stay::Staying)
-            && !self.halves.iter().any(Half::is_tls)
-            && !self.waits(Direction::ToUpstream)
-            && !self.waits(Direction::ToClient)
-    }
-
-    /// Tells the destination of `way` that nothing more will come.
-    pub(super) fn finish(&mut self, way: Direction) {
-        self.say_goodbye_before_the_end(way);
-        if self.waits(way) {
-            return;
-        }
-        self.halves[back(way).index()].finish();
-        let flow = self.flow(way);
-        flow.finished = true;
-        flow.muted = true;
-    }
-
-    fn natural_outcome(&self) -> Outcome {
-        let polite = match self.speech {
-            Speech::Bytes => true,
-            Speech::Websocket => self.flows.iter().any(|flow| flow.boundary.close_seen()),
-        };
-        match (&self.stay, polite) {
-            (Stay::Leaving(_), _) => Outcome::Closed,
-            // Its client was told, and went by itself.
-            (_, true) if self.has_announced() => Outcome::Closed,
-            (_, true) => Outcome::Finished,
-            (_, false) => Outcome::Failed,
-        }
-    }
-
-    /// Ends the session in the ledger; what it still held is counted as undelivered.
-    pub(super) fn end(mut self, outcome: Outcome) {
-        for way in [Direction::ToUpstream, Direction::ToClient] {
-            let mut lost = self.flow(way).give_up();
-            lost += self.halves[back(way).index()].give_up();
-            if let Some(meter) = self.meter_mut() {
-                lost += meter.held(way).len() as u64;
-                meter.clear(way);
-            }
-            if outcome != Outcome::Finished {
-                lost += self.halves[way.index()].unread();
-            }
-            self.lose(way, lost);
-        }
-        if let Some(counted) = self.counted.take() {
-            counted.end(outcome);
-        }
     }
 }
 

@@ -2,8 +2,9 @@
 
 use crate::harness::agent::Agent;
 use crate::harness::client::websocket::{ACCEPT, UPGRADE};
-use crate::harness::frames::{Frame, TEXT};
-use crate::harness::wire::{End, request};
+use crate::harness::frames::{CLOSE, Frame, TEXT};
+use crate::harness::metrics::Scrape;
+use crate::harness::wire::{End, Wire, request};
 use crate::harness::{Proxy, within};
 
 use super::{OK, answering, assert_problem, client_of, response};
@@ -178,4 +179,77 @@ async fn compression_is_agreed_on_and_used_untouched() {
         .await
         .expect("a frame");
     assert_eq!(back, compressed);
+}
+
+#[tokio::test]
+async fn a_websocket_is_over_with_the_agents_end_behind_both_closes() {
+    let (agent, proxy) = polite_agent().await;
+    let mut client = client_of(&proxy).await;
+    upgrade(&mut client).await;
+    client
+        .send(Frame::new(TEXT, "last words").masked())
+        .await
+        .unwrap();
+    client.send(Frame::close(1000).masked()).await.unwrap();
+    let words = within(10, "the echo", Frame::read(&mut client)).await;
+    assert_eq!(words.expect("a frame").payload, b"last words");
+    let close = within(10, "the agent's Close", Frame::read(&mut client)).await;
+    assert_eq!(close.expect("a frame").close_code(), Some(1000));
+    let end = within(10, "the agent's end", client.rest()).await;
+    assert_eq!(end, (vec![], End::Fin));
+    // The client stays, and says nothing.
+    let over = |scrape: &Scrape| scrape.open("websocket") == 0.0;
+    let scrape = proxy.metrics_until("the session to be over", over).await;
+    let finished = [("kind", "websocket"), ("outcome", "finished")];
+    assert_eq!(scrape.sum("lameduck_sessions_ended_total", &finished), 1.0);
+    drop(agent);
+}
+
+#[tokio::test]
+async fn a_client_that_says_more_behind_its_close_has_the_agents_first() {
+    let (agent, proxy) = polite_agent().await;
+    let mut client = client_of(&proxy).await;
+    upgrade(&mut client).await;
+    let close = Frame::close(1000).masked();
+    client.send(close).await.unwrap();
+    // Against the protocol, and more than the sockets between hold.
+    for _ in 0..64 {
+        if client.send(vec![0; 64 * 1024]).await.is_err() {
+            break;
+        }
+    }
+    let close = within(10, "the agent's Close", Frame::read(&mut client)).await;
+    assert_eq!(close.expect("a frame").close_code(), Some(1000));
+    drop(agent);
+}
+
+/// An agent that echoes frames, answers a Close with one, and ends.
+async fn polite_agent() -> (Agent, Proxy) {
+    let agent = Agent::scripted(|_, mut wire| async move {
+        if wire.head().await.is_none() {
+            return;
+        }
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-accept: {ACCEPT}\r\n\r\n"
+        );
+        let _ = wire.send(answer).await;
+        while let Some(frame) = Frame::read(&mut wire).await {
+            let is_last = frame.opcode == CLOSE;
+            let _ = wire.send(frame.plain()).await;
+            if is_last {
+                return;
+            }
+        }
+    });
+    let proxy = Proxy::http(agent.addr).start().await;
+    (agent, proxy)
+}
+
+async fn upgrade(client: &mut Wire) {
+    client
+        .send(request("GET", "/", &UPGRADE, b""))
+        .await
+        .unwrap();
+    assert_eq!(response(client, "GET").await.status, 101);
 }
