@@ -34,6 +34,7 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
             socket.set_only_v6(!addr.ip().is_unspecified())?;
         }
         socket.set_reuse_address(true)?;
+        socket.set_tcp_nodelay(true)?;
         socket.bind(&addr.into())?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
@@ -79,7 +80,11 @@ impl AcceptError {
 
 /// A listening socket, watched by the runtime it was made on.
 #[derive(Debug)]
-pub struct Listening(WatchedListener);
+pub struct Listening {
+    socket: WatchedListener,
+    /// Whether it has no Nagle's delay: then what is accepted has none either.
+    is_nodelay: bool,
+}
 
 impl Listening {
     /// Watches a bound, non-blocking socket.
@@ -87,12 +92,16 @@ impl Listening {
     /// # Errors
     /// When the runtime cannot watch it.
     pub fn new(socket: TcpListener) -> io::Result<Listening> {
-        Ok(Listening(watch::readable(socket)?))
+        let is_nodelay = SockRef::from(&socket).tcp_nodelay().unwrap_or_default();
+        Ok(Listening {
+            socket: watch::readable(socket)?,
+            is_nodelay,
+        })
     }
 
     /// The socket itself, watched by nobody.
     pub fn into_socket(self) -> TcpListener {
-        self.0.into_inner()
+        self.socket.into_inner()
     }
 
     /// The next connection, non-blocking and without Nagle's delay. Cancel safe: a connection is
@@ -103,7 +112,11 @@ impl Listening {
     /// [`AcceptError::Passing`] go on.
     pub async fn accept(&self) -> Result<(TcpStream, SocketAddr), AcceptError> {
         loop {
-            let mut guard = self.0.readable().await.map_err(AcceptError::Exhausted)?;
+            let mut guard = self
+                .socket
+                .readable()
+                .await
+                .map_err(AcceptError::Exhausted)?;
             match self.try_accept() {
                 Some(accepted) => return accepted,
                 None => guard.clear_ready(),
@@ -118,18 +131,20 @@ impl Listening {
     /// # Errors
     /// When the kernel takes no filter; nothing has changed then.
     pub fn take_no_more(&self) -> io::Result<()> {
-        SockRef::from(self.0.get_ref()).attach_filter(&no_syn())
+        SockRef::from(self.socket.get_ref()).attach_filter(&no_syn())
     }
 
     /// What waits in the queue now; none when it is empty.
     pub fn try_accept(&self) -> Option<Result<(TcpStream, SocketAddr), AcceptError>> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         loop {
-            return Some(match acceptfrom_with(self.0.get_ref(), flags) {
+            return Some(match acceptfrom_with(self.socket.get_ref(), flags) {
                 Ok((socket, from)) => {
                     let socket = TcpStream::from(socket);
-                    // A socket that was reset meanwhile shows it at the first read.
-                    let _ = socket.set_nodelay(true);
+                    if !self.is_nodelay {
+                        // A socket that was reset meanwhile shows it at the first read.
+                        let _ = socket.set_nodelay(true);
+                    }
                     Ok((socket, client_address(from)))
                 }
                 Err(Errno::INTR) => continue,
@@ -171,6 +186,21 @@ mod tests {
         };
         let ready = poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&limit)).unwrap();
         (ready > 0).then(|| socket.take_error().unwrap().map(|error| error.kind()))
+    }
+
+    /// Be the listening socket our own or somebody else's.
+    #[tokio::test]
+    async fn what_is_accepted_has_no_nagles_delay() {
+        let ours = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let given = TcpListener::bind("127.0.0.1:0").unwrap();
+        given.set_nonblocking(true).unwrap();
+        for listener in [ours, given] {
+            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let listening = Listening::new(listener).unwrap();
+            let (accepted, from) = listening.accept().await.unwrap();
+            assert_eq!(from, client.local_addr().unwrap());
+            assert!(accepted.nodelay().unwrap());
+        }
     }
 
     #[tokio::test]
