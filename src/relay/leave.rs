@@ -371,6 +371,7 @@ impl Relayed {
                 None => n,
             };
             self.lose(way, lost as u64);
+            self.note_waste();
             return;
         }
         match (&self.stay, walk.close) {

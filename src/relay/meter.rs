@@ -13,6 +13,10 @@ use super::traffic::Micros;
 const TOO_BIG: u16 = 1009;
 const REASON: &str = "message too large";
 
+/// Of a session that was refused, so many reads may be thrown away until it is looked at again: who goes on
+/// sending is not to have the time of the others.
+const WASTES: u8 = 4;
+
 /// What is kept of a session whose messages have a largest size.
 #[derive(Debug)]
 pub(super) struct Meter {
@@ -22,6 +26,8 @@ pub(super) struct Meter {
     ways: [Way; Direction::COUNT],
     /// Set when a message was refused.
     refused: bool,
+    /// Reads that may still be thrown away.
+    wastes: u8,
     /// Whether the pump has yet to hear that the session leaves.
     unheard: bool,
 }
@@ -42,6 +48,7 @@ impl Meter {
             close_timeout,
             ways: Default::default(),
             refused: false,
+            wastes: WASTES,
             unheard: false,
         })
     }
@@ -88,6 +95,26 @@ impl Relayed {
     /// Whether a message was refused.
     pub(super) fn has_refused(&self) -> bool {
         self.meter().is_some_and(|meter| meter.refused)
+    }
+
+    /// Whether a side of a refused session has been read enough for now.
+    #[inline]
+    pub(super) fn is_put_off(&self, way: Direction) -> bool {
+        let has_enough = |meter: &Meter| meter.refused && meter.wastes == 0;
+        self.flows[way.index()].muted && self.meter().is_some_and(has_enough)
+    }
+
+    /// Notes that something was read in order to be thrown away.
+    pub(super) fn note_waste(&mut self) {
+        if let Some(meter) = self.meter_mut() {
+            meter.wastes = meter.wastes.saturating_sub(1);
+        }
+    }
+
+    /// Lets a refused session be read on; true if it was put off.
+    pub(super) fn read_on(&mut self) -> bool {
+        let meter = self.meter_mut().filter(|meter| meter.refused);
+        meter.is_some_and(|meter| std::mem::replace(&mut meter.wastes, WASTES) == 0)
     }
 
     /// Passes on what stands before a message that is too large, and closes in its place: the side

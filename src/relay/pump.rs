@@ -390,6 +390,9 @@ impl Inner {
                 Some(session) if session.turn == turn => {
                     let verdict = session.consider(now, &mut self.turn.allowance);
                     urgency += session.urgency(now);
+                    if session.read_on() {
+                        self.again.push(slot);
+                    }
                     verdict
                 }
                 _ => {

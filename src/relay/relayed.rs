@@ -151,7 +151,9 @@ impl Relayed {
         // A write that found its destination dead has marked the way back as readable: what the
         // dead had still to say is read next.
         let client = &self.flows[Direction::ToUpstream.index()];
-        more |= client.readable && !self.waits(Direction::ToUpstream);
+        more |= client.readable
+            && !self.waits(Direction::ToUpstream)
+            && !self.is_put_off(Direction::ToUpstream);
         if let Some(outcome) = self.conclusion() {
             return Progress::Ended(outcome);
         }
@@ -170,7 +172,7 @@ impl Relayed {
                 return Ok(false);
             }
             let flow = &self.flows[way.index()];
-            if flow.ended || !flow.readable {
+            if flow.ended || !flow.readable || self.is_put_off(way) {
                 return Ok(false);
             }
             if self.is_transfer(way)
@@ -212,7 +214,7 @@ impl Relayed {
                 Err(e) => return Err(e),
             }
         }
-        Ok(self.flow(way).readable)
+        Ok(self.flow(way).readable && !self.is_put_off(way))
     }
 
     /// Whether nothing is to be done at the end of a source's stream but to pass it on: then what

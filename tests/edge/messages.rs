@@ -3,7 +3,7 @@
 use crate::harness::agent::Agent;
 use crate::harness::client::websocket;
 use crate::harness::frames::{BINARY, CLOSE, CONTINUATION, Frame, PING, TEXT};
-use crate::harness::wire::Wire;
+use crate::harness::wire::{End, Wire};
 use crate::harness::{Proxy, within};
 use crate::scene::{all_refused, proxy, refused};
 
@@ -136,6 +136,23 @@ async fn a_client_that_says_too_much_gets_1009_and_so_does_the_agent() {
             over(&proxy, count).await;
         }
     }
+}
+
+/// However slowly: its Close stands behind it.
+#[tokio::test]
+async fn what_is_left_of_a_refused_message_is_read_to_its_end() {
+    let (agent, _told) = puppet(Vec::new());
+    let proxy = proxy("http", agent.addr, "", LIMIT).await;
+    let mut wire = websocket::open(proxy.addr("door"), "/any").await.unwrap();
+    let large = Frame::new(BINARY, vec![7; 1 << 20]).masked();
+    wire.send(&large).await.unwrap();
+    assert_eq!(frame(&mut wire).await.close_code(), Some(1009));
+    wire.send(Frame::close(1009).masked()).await.unwrap();
+    assert_eq!(within(10, "the end", wire.rest()).await, (vec![], End::Fin));
+    over(&proxy, 1.0).await;
+    let scrape = proxy.scrape().await.unwrap();
+    let undelivered = scrape.sum("lameduck_undelivered_bytes_total", &[]);
+    assert_eq!(undelivered, large.len() as f64, "all but the Close");
 }
 
 #[tokio::test]
