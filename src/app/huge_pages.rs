@@ -8,12 +8,13 @@
 use std::hint::black_box;
 use std::io::{BufRead as _, BufReader};
 use std::ops::Range;
+use std::time::Duration;
 use std::{fs, io};
 
 /// So many HTTP connections at once make a busy worker, ...
 const BUSY: usize = 24;
-/// ... if there are as many at so many looks in a row: those that only come to become WebSockets are gone by then.
-const LASTING: u32 = 4;
+/// ... if each has been there for so long: those that only come to become WebSockets have not.
+const LASTING: Duration = Duration::from_millis(100);
 /// A huge page, and by how much a heap grows at once so that it is made of such.
 const HUGE: usize = 2 << 20;
 /// A piece that the allocator takes from the worker's own heap: more than it keeps at hand for any thread,
@@ -23,23 +24,19 @@ const PIECE: usize = 96 << 10;
 /// Whether a worker's heap was put into huge pages.
 #[derive(Debug, Default)]
 pub(super) struct HugePages {
-    /// Looks in a row at which the worker was busy, until they are asked for.
-    busy: u32,
+    asked: bool,
 }
 
 impl HugePages {
-    /// Asks for them, once, if so many connections have been enough for some looks. To be called on the worker's
-    /// thread, whose heap it is; it takes a millisecond or two then.
-    pub(super) fn look(&mut self, connections: usize) {
-        if self.busy == LASTING {
+    /// Asks for them, once, if enough connections have been there for a while; `lasting` tells how many. To be
+    /// called on the worker's thread, whose heap it is; it takes a millisecond or two then.
+    pub(super) fn look(&mut self, lasting: impl FnOnce(Duration) -> usize) {
+        if self.asked {
             return;
         }
-        self.busy = if connections >= BUSY {
-            self.busy + 1
-        } else {
-            0
-        };
-        if self.busy == LASTING {
+        let connections = lasting(LASTING);
+        if connections >= BUSY {
+            self.asked = true;
             match ask() {
                 Ok(bytes) => tracing::debug!(connections, bytes, "heap in huge pages"),
                 Err(error) => tracing::debug!(connections, %error, "no huge pages"),
@@ -150,14 +147,11 @@ mod tests {
         let worker = std::thread::spawn(|| {
             let held: Vec<Vec<usize>> = (0..2_000).map(|n| vec![n; 256]).collect();
             let mut pages = HugePages::default();
-            for connections in [BUSY, BUSY, BUSY, BUSY - 1, BUSY, BUSY, BUSY] {
-                pages.look(connections);
-                assert!(pages.busy < LASTING);
-            }
-            pages.look(BUSY);
-            assert_eq!(pages.busy, LASTING);
-            pages.look(0);
-            assert_eq!(pages.busy, LASTING);
+            pages.look(|_| BUSY - 1);
+            assert!(!pages.asked);
+            pages.look(|_| BUSY);
+            assert!(pages.asked);
+            pages.look(|_| unreachable!("it has asked"));
             let heap = Heap::around(held[1_000].as_ptr().addr()).unwrap();
             let advised = advice_of(heap.used.start);
             for (n, piece) in held.iter().enumerate() {

@@ -304,7 +304,7 @@ impl Worker {
             Some((http.header_timeout, http.idle_timeout))
         });
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
-        self.huge_pages.look(self.connections.len());
+        self.huge_pages.look(|time| self.connections.lasting(time));
         let (plan, pump) = (Arc::clone(&self.plan.borrow()), &self.pump);
         self.upkeep.look(&plan, pump, &self.connections);
         for place in self.places.iter().flatten() {

@@ -126,6 +126,13 @@ impl Connections {
         self.len() == 0
     }
 
+    /// How many have been there for so long.
+    pub fn lasting(&self, time: Duration) -> usize {
+        let lasts = |conn: &Rc<Conn>| conn.opened.elapsed() >= time;
+        let conns = self.0.conns.borrow();
+        conns.iter().filter(|(_, conn)| lasts(conn)).count()
+    }
+
     fn id(&self, slot: usize, conn: &Conn) -> SessionId {
         SessionId::new(self.0.worker, Home::Http, slot, conn.turn.get())
     }
