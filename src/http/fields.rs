@@ -68,6 +68,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             .flat_map(|value| value.split(','))
             .filter_map(|name| name.trim().parse().ok())
             .filter(|name| *name != HOST && *name != http::header::CONTENT_LENGTH)
+            // These go below, and most heads name no others.
             .filter(|name| !is_hop_by_hop(name))
             .collect();
         for name in named {
