@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::io::{BufRead as _, BufReader};
 use std::ops::Range;
 use std::time::Duration;
-use std::{fs, io};
+use std::{fs, io, thread};
 
 /// So many HTTP connections at once make a busy worker, ...
 const BUSY: usize = 24;
@@ -29,7 +29,7 @@ pub(super) struct HugePages {
 
 impl HugePages {
     /// Asks for them, once, if enough connections have been there for a while; `lasting` tells how many. To be
-    /// called on the worker's thread, whose heap it is; it takes a millisecond or two then.
+    /// called on the worker's thread, whose heap it is.
     pub(super) fn look(&mut self, lasting: impl FnOnce(Duration) -> usize) {
         if self.asked {
             return;
@@ -38,15 +38,15 @@ impl HugePages {
         if connections >= BUSY {
             self.asked = true;
             match ask() {
-                Ok(bytes) => tracing::debug!(connections, bytes, "heap in huge pages"),
+                Ok(()) => tracing::debug!(connections, "heap in huge pages"),
                 Err(error) => tracing::debug!(connections, %error, "no huge pages"),
             }
         }
     }
 }
 
-/// Has this thread's heap consist of huge pages from now on; how many bytes of it do by now.
-fn ask() -> io::Result<usize> {
+/// Has this thread's heap consist of huge pages from now on, and by and by what there is of it.
+fn ask() -> io::Result<()> {
     grow_by_huge_pages();
     // As many as make sure that the heap has grown by that.
     let pieces: Vec<Vec<u8>> = (0..=HUGE / PIECE)
@@ -56,11 +56,19 @@ fn ask() -> io::Result<usize> {
     let heap = Heap::around(inside)?;
     advise(&heap.whole, libc::MADV_HUGEPAGE)?;
     let full = heap.used.start.next_multiple_of(HUGE)..heap.used.end / HUGE * HUGE;
-    if full.is_empty() {
-        return Ok(0);
+    let thread = thread::Builder::new().name("lameduck-pages".to_owned());
+    thread.spawn(move || collapse(full))?;
+    Ok(())
+}
+
+/// Puts a part of the memory into huge pages. Each takes some milliseconds, most of them spent in waiting for other
+/// processors, and so it is nothing for a worker's thread. What has been given back meanwhile is passed over.
+fn collapse(part: Range<usize>) {
+    for start in part.step_by(HUGE) {
+        if let Err(error) = advise(&(start..start + HUGE), libc::MADV_COLLAPSE) {
+            tracing::debug!(%error, "a huge page less");
+        }
     }
-    advise(&full, libc::MADV_COLLAPSE)?;
-    Ok(full.len())
 }
 
 /// Where a heap lies.
@@ -144,7 +152,7 @@ mod tests {
     /// On a thread of its own, as a worker is: its heap is not the process's first.
     #[test]
     fn a_busy_worker_asks_once_and_loses_nothing() {
-        let worker = std::thread::spawn(|| {
+        let worker = thread::spawn(|| {
             let held: Vec<Vec<usize>> = (0..2_000).map(|n| vec![n; 256]).collect();
             let mut pages = HugePages::default();
             pages.look(|_| BUSY - 1);
