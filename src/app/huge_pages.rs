@@ -61,8 +61,8 @@ fn ask() -> io::Result<()> {
     Ok(())
 }
 
-/// Puts a part of the memory into huge pages. Each takes some milliseconds, most of them spent in waiting for other
-/// processors, and so it is nothing for a worker's thread. What has been given back meanwhile is passed over.
+/// Puts a part of the memory into huge pages. Each takes some milliseconds, and so it is nothing for a worker's
+/// thread. What has been given back meanwhile is passed over, or is somebody else's, who does not notice.
 fn collapse(part: Range<usize>) {
     for start in part.step_by(HUGE) {
         if let Err(error) = advise(&(start..start + HUGE), libc::MADV_COLLAPSE) {

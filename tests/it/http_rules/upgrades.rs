@@ -185,7 +185,7 @@ async fn compression_is_agreed_on_and_used_untouched() {
 async fn a_websocket_is_over_with_the_agents_end_behind_both_closes() {
     let (agent, proxy) = polite_agent().await;
     let mut client = client_of(&proxy).await;
-    upgrade(&mut client).await;
+    upgrade(&mut client, &UPGRADE).await;
     client
         .send(Frame::new(TEXT, "last words").masked())
         .await
@@ -209,7 +209,7 @@ async fn a_websocket_is_over_with_the_agents_end_behind_both_closes() {
 async fn a_client_that_says_more_behind_its_close_has_the_agents_first() {
     let (agent, proxy) = polite_agent().await;
     let mut client = client_of(&proxy).await;
-    upgrade(&mut client).await;
+    upgrade(&mut client, &UPGRADE).await;
     let close = Frame::close(1000).masked();
     client.send(close).await.unwrap();
     // Against the protocol, and more than the sockets between hold.
@@ -220,6 +220,23 @@ async fn a_client_that_says_more_behind_its_close_has_the_agents_first() {
     }
     let close = within(10, "the agent's Close", Frame::read(&mut client)).await;
     assert_eq!(close.expect("a frame").close_code(), Some(1000));
+    drop(agent);
+}
+
+/// Its request is not the last that it says.
+#[tokio::test]
+async fn an_upgrade_with_connection_close_makes_a_tunnel() {
+    let (agent, proxy) = polite_agent().await;
+    let mut client = client_of(&proxy).await;
+    let fields = UPGRADE.map(|(name, value)| match name {
+        "connection" => (name, "close, upgrade"),
+        _ => (name, value),
+    });
+    upgrade(&mut client, &fields).await;
+    let word = Frame::new(TEXT, "still here");
+    client.send(word.masked()).await.unwrap();
+    let echo = within(10, "the echo", Frame::read(&mut client)).await;
+    assert_eq!(echo.expect("a frame").payload, word.payload);
     drop(agent);
 }
 
@@ -246,10 +263,7 @@ async fn polite_agent() -> (Agent, Proxy) {
     (agent, proxy)
 }
 
-async fn upgrade(client: &mut Wire) {
-    client
-        .send(request("GET", "/", &UPGRADE, b""))
-        .await
-        .unwrap();
+async fn upgrade(client: &mut Wire, fields: &[(&str, &str)]) {
+    client.send(request("GET", "/", fields, b"")).await.unwrap();
     assert_eq!(response(client, "GET").await.status, 101);
 }
