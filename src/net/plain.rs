@@ -252,11 +252,15 @@ mod tests {
         let (mut client, accepted) = pair();
         let mut stream = PlainStream::new(accepted);
         let mut heard = [0; 64];
-        let early = timeout(Duration::from_millis(5), stream.read(&mut heard)).await;
-        assert!(early.is_err(), "{early:?}");
-        client.write_all(b"question").unwrap();
-        let read = timeout(SOON, stream.read(&mut heard)).await.unwrap();
-        assert_eq!(read.unwrap(), 8);
+        {
+            let mut reading = std::pin::pin!(stream.read(&mut heard));
+            let early = timeout(Duration::from_millis(5), &mut reading).await;
+            assert!(early.is_err(), "{early:?}");
+            client.write_all(b"question").unwrap();
+            // It is woken, not asked again.
+            let read = timeout(SOON, reading).await.unwrap();
+            assert_eq!(read.unwrap(), 8);
+        }
         assert!(matches!(stream.0, State::Watched(_)), "{stream:?}");
         drop(client);
         let read = timeout(SOON, stream.read(&mut heard)).await.unwrap();
