@@ -1,35 +1,42 @@
 //! A busy worker's heap in huge pages.
 //!
 //! What a worker of many HTTP connections touches for each request lies on more pages than a processor
-//! has addresses for at hand. In pages of 2 MiB it does not, at the price of what of these is not used: so a
-//! worker asks for them when it has connections enough, and one with few stays small. What cannot be had is
-//! done without; nothing depends on it.
+//! has addresses for at hand. In pages of 2 MiB it does not. Once a worker has connections enough, a thread of its
+//! own puts what its heap has become into such, by and by; a worker with few, or with none but relayed ones, is
+//! left alone. The kernel is not asked to make what is new of huge pages: whoever touches one first would wait
+//! until all of it is cleared, which is milliseconds where a hypervisor has yet to find the memory for it. What
+//! cannot be had is done without; nothing depends on it.
 
 use std::hint::black_box;
 use std::io::{BufRead as _, BufReader};
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
 /// So many HTTP connections at once make a busy worker, ...
 const BUSY: usize = 24;
 /// ... if each has been there for so long: those that only come to become WebSockets have not.
 const LASTING: Duration = Duration::from_millis(100);
-/// A huge page, and by how much a heap grows at once so that it is made of such.
+/// A huge page.
 const HUGE: usize = 2 << 20;
 /// A piece that the allocator takes from the worker's own heap: more than it keeps at hand for any thread,
 /// and less than it asks the system for alone.
 const PIECE: usize = 96 << 10;
+/// Between two looks at a heap that has not grown by a page.
+const REST: Duration = Duration::from_secs(1);
+/// Behind each page, so many times what it took: it keeps a core meanwhile, in a call that nobody interrupts, and
+/// of a hundred who want that core less than one is to wait.
+const PAUSES: u32 = 200;
 
-/// Whether a worker's heap was put into huge pages.
+/// Whether a worker's heap is put into huge pages.
 #[derive(Debug, Default)]
 pub(super) struct HugePages {
     asked: bool,
 }
 
 impl HugePages {
-    /// Asks for them, once, if enough connections have been there for a while; `lasting` tells how many. To be
-    /// called on the worker's thread, whose heap it is.
+    /// Has it done from now on, if enough connections have been there for a while; `lasting` tells how many. To
+    /// be called on the worker's thread, whose heap it is.
     pub(super) fn look(&mut self, lasting: impl FnOnce(Duration) -> usize) {
         if self.asked {
             return;
@@ -37,7 +44,7 @@ impl HugePages {
         let connections = lasting(LASTING);
         if connections >= BUSY {
             self.asked = true;
-            match ask() {
+            match begin() {
                 Ok(()) => tracing::debug!(connections, "heap in huge pages"),
                 Err(error) => tracing::debug!(connections, %error, "no huge pages"),
             }
@@ -45,67 +52,66 @@ impl HugePages {
     }
 }
 
-/// Has this thread's heap consist of huge pages from now on, and by and by what there is of it.
-fn ask() -> io::Result<()> {
-    grow_by_huge_pages();
-    // As many as make sure that the heap has grown by that.
-    let pieces: Vec<Vec<u8>> = (0..=HUGE / PIECE)
-        .map(|_| black_box(Vec::with_capacity(PIECE)))
-        .collect();
-    let inside = pieces[0].as_ptr().addr();
-    let heap = Heap::around(inside)?;
-    advise(&heap.whole, libc::MADV_HUGEPAGE)?;
-    let full = heap.used.start.next_multiple_of(HUGE)..heap.used.end / HUGE * HUGE;
+/// Begins the thread that does it for this one's heap.
+fn begin() -> io::Result<()> {
+    let piece = black_box(Vec::<u8>::with_capacity(PIECE));
+    let inside = piece.as_ptr().addr();
+    Heap::around(inside)?;
     let thread = thread::Builder::new().name("lameduck-pages".to_owned());
-    thread.spawn(move || collapse(full))?;
+    thread.spawn(move || follow(inside))?;
     Ok(())
 }
 
-/// Puts a part of the memory into huge pages. Each takes some milliseconds, and so it is nothing for a worker's
-/// thread. What has been given back meanwhile is passed over, or is somebody else's, who does not notice.
-fn collapse(part: Range<usize>) {
-    for start in part.step_by(HUGE) {
-        if let Err(error) = advise(&(start..start + HUGE), libc::MADV_COLLAPSE) {
+/// Puts a heap into huge pages as it grows, until it is no more.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a thread of its own, and no worker's"
+)]
+fn follow(inside: usize) {
+    let mut next = 0;
+    while let Ok(heap) = Heap::around(inside) {
+        let full = heap.full();
+        // What was given back and is there again consists of small ones.
+        next = next.clamp(full.start, full.end);
+        if next == full.end {
+            thread::sleep(REST);
+            continue;
+        }
+        let begun = Instant::now();
+        // What is given back at this moment is passed over, or is somebody else's, who does not notice.
+        if let Err(error) = collapse(&(next..next + HUGE)) {
             tracing::debug!(%error, "a huge page less");
         }
+        next += HUGE;
+        thread::sleep(begun.elapsed() * PAUSES);
     }
 }
 
-/// Where a heap lies.
+/// What of a heap can be used.
 #[derive(Debug)]
-struct Heap {
-    /// What can be used of it.
-    used: Range<usize>,
-    /// With what it grows into.
-    whole: Range<usize>,
-}
+struct Heap(Range<usize>);
 
 impl Heap {
-    /// The heap that an address lies in, and the reserve right behind it (`proc_pid_maps(5)`).
+    /// The heap that an address lies in (`proc_pid_maps(5)`).
     fn around(inside: usize) -> io::Result<Heap> {
         let maps = BufReader::new(fs::File::open("/proc/self/maps")?);
-        let mut found: Option<Range<usize>> = None;
         for line in maps.lines() {
             let line = line?;
-            let Some((range, access)) = mapping(&line) else {
-                continue;
-            };
-            match found {
-                Some(used) if range.start == used.end && access.starts_with("---p") => {
-                    let whole = used.start..range.end;
-                    return Ok(Heap { used, whole });
+            let found = mapping(&line).filter(|(range, _)| range.contains(&inside));
+            if let Some((range, access)) = found {
+                if access.starts_with("rw-p") {
+                    return Ok(Heap(range));
                 }
-                Some(used) => {
-                    let whole = used.clone();
-                    return Ok(Heap { used, whole });
-                }
-                None if range.contains(&inside) && access.starts_with("rw-p") => {
-                    found = Some(range);
-                }
-                None => {}
+                break;
             }
         }
         Err(io::ErrorKind::NotFound.into())
+    }
+
+    /// The part that is whole huge pages.
+    fn full(&self) -> Range<usize> {
+        let start = self.0.start.next_multiple_of(HUGE);
+        start..(self.0.end / HUGE * HUGE).max(start)
     }
 }
 
@@ -117,20 +123,12 @@ fn mapping(line: &str) -> Option<(Range<usize>, &str)> {
     Some((number(start)?..number(end)?, rest))
 }
 
-/// Has heaps grow by whole huge pages.
-#[allow(unsafe_code, reason = "the allocator has no other door")]
-fn grow_by_huge_pages() {
-    let pad = libc::c_int::try_from(HUGE).unwrap_or_default();
-    // SAFETY: takes no pointer, and sets one number of the allocator's.
-    unsafe { libc::mallopt(libc::M_TOP_PAD, pad) };
-}
-
-/// Says how a part of the memory is to be kept (`madvise(2)`).
+/// Puts a part of the memory, which is one huge page long, into one (`madvise(2)`).
 #[allow(unsafe_code, reason = "rustix has no name for collapsing")]
-fn advise(part: &Range<usize>, how: libc::c_int) -> io::Result<()> {
+fn collapse(part: &Range<usize>) -> io::Result<()> {
     let start = std::ptr::without_provenance_mut(part.start);
-    // SAFETY: both kinds of advice that are given here leave contents and addresses as they are.
-    match unsafe { libc::madvise(start, part.len(), how) } {
+    // SAFETY: contents and addresses stay as they are, whosever they are.
+    match unsafe { libc::madvise(start, part.len(), libc::MADV_COLLAPSE) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
@@ -149,38 +147,50 @@ mod tests {
         assert!(mapping("no mapping").is_none());
     }
 
+    #[test]
+    fn whole_huge_pages_are_found() {
+        let full = |used| Heap(used).full();
+        assert_eq!(full(HUGE..3 * HUGE + 5), HUGE..3 * HUGE);
+        assert_eq!(full(HUGE + 5..3 * HUGE + 5), 2 * HUGE..3 * HUGE);
+        assert!(full(HUGE + 5..2 * HUGE - 5).is_empty());
+    }
+
     /// On a thread of its own, as a worker is: its heap is not the process's first.
     #[test]
-    fn a_busy_worker_asks_once_and_loses_nothing() {
+    fn a_busy_workers_heap_is_put_together_as_it_grows_and_loses_nothing() {
         let worker = thread::spawn(|| {
-            let held: Vec<Vec<usize>> = (0..2_000).map(|n| vec![n; 256]).collect();
+            let mut held: Vec<Vec<usize>> = Vec::new();
             let mut pages = HugePages::default();
             pages.look(|_| BUSY - 1);
             assert!(!pages.asked);
             pages.look(|_| BUSY);
             assert!(pages.asked);
             pages.look(|_| unreachable!("it has asked"));
+            // It grows behind the look.
+            held.extend((0..4_000).map(|n| vec![n; 256]));
             let heap = Heap::around(held[1_000].as_ptr().addr()).unwrap();
-            let advised = advice_of(heap.used.start);
+            let begun = Instant::now();
+            while huge_of(heap.0.start) == 0 {
+                assert!(begun.elapsed() < Duration::from_secs(30), "{heap:?}");
+                thread::park_timeout(Duration::from_millis(20));
+            }
             for (n, piece) in held.iter().enumerate() {
                 assert!(piece.iter().all(|kept| *kept == n));
             }
-            (heap, advised)
         });
-        let (heap, advised) = worker.join().unwrap();
-        assert!(
-            heap.used.len() > 2_000 * 256 * size_of::<usize>() + HUGE / 2,
-            "{heap:?}"
-        );
-        assert!(advised.contains("hg"), "{advised}");
+        worker.join().unwrap();
     }
 
-    /// The kernel's flags of the mapping that begins there (`proc_pid_smaps(5)`).
-    fn advice_of(start: usize) -> String {
+    /// So many KiB of the mapping that begins there are in huge pages (`proc_pid_smaps(5)`).
+    fn huge_of(start: usize) -> usize {
         let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
         let mut lines = smaps.lines();
         lines.find(|line| mapping(line).is_some_and(|(range, _)| range.start == start));
-        let flags = lines.find_map(|line| line.strip_prefix("VmFlags:"));
-        flags.unwrap().to_owned()
+        let huge = lines.find_map(|line| line.strip_prefix("AnonHugePages:"));
+        huge.unwrap()
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .unwrap()
     }
 }

@@ -121,6 +121,7 @@ impl App {
         let roster = Roster::new(names);
         let config = Arc::new(config);
         let most = most_connections(&config, &descriptors);
+        descriptors.make_room(most);
         // The metrics of endpoints are registered with it.
         recorder();
         let secrets = tls::read(&config)?;

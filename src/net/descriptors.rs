@@ -1,5 +1,8 @@
 //! The limit on file descriptors, and what it leaves for sessions.
 
+use std::os::unix::net::UnixDatagram;
+
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors kept for what is not a session: listeners, readiness sets, the log, health and
@@ -8,6 +11,9 @@ pub const RESERVED: u64 = 64;
 
 /// Descriptors of one session: the client's socket and the agent's.
 const PER_SESSION: u64 = 2;
+
+/// The most descriptors that the kernel is asked to have room for beforehand: half a megabyte of its memory.
+const MOST_ROOM: u64 = 1 << 16;
 
 /// How many descriptors the process may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +48,22 @@ impl Descriptors {
         usize::try_from(left / PER_SESSION)
             .unwrap_or(usize::MAX)
             .max(1)
+    }
+
+    /// Has the kernel's table of descriptors be as large as so many connections need. A table that grows while
+    /// there are threads has whoever accepts wait until no other may be reading the old one, which takes some
+    /// milliseconds each time; before there are any it is nothing. Without it, nothing but that is lost.
+    pub fn make_room(self, connections: usize) {
+        let connections = u64::try_from(connections).unwrap_or(u64::MAX);
+        let needed = connections
+            .saturating_mul(PER_SESSION)
+            .saturating_add(RESERVED);
+        let room = needed.min(self.limit).min(MOST_ROOM);
+        let last = i32::try_from(room.saturating_sub(1)).unwrap_or(i32::MAX);
+        if let Ok(any) = UnixDatagram::unbound() {
+            // The table reaches up to the highest there has been, and never shrinks.
+            drop(fcntl_dupfd_cloexec(&any, last));
+        }
     }
 }
 

@@ -47,6 +47,21 @@ fn cpu_time(proxy: &Proxy) -> Duration {
     Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
+/// A table of descriptors that grows with the sessions would stop whoever accepts, some milliseconds each time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn there_is_room_for_all_descriptors_beforehand() {
+    let proxy = Proxy::builder().configuration(
+        "[[listener]]\nname = \"raw\"\nbind = \"127.0.0.1:0\"\nprotocol = \"tcp\"\nupstream = \"agent\"\n\
+         [upstream.agent]\nendpoints = [\"127.0.0.1:1\"]\n\
+         [limits]\nmax_connections = 3000\n",
+    );
+    let proxy = proxy.descriptors(20_000).start().await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", proxy.pid)).unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
+    let size: u32 = size.unwrap().trim().parse().unwrap();
+    assert!(size >= 6_000, "{size}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn exhausted_descriptors_hurt_nobody_who_is_in() {
     let (raw, web) = (TcpAgent::start(), HttpAgent::start());
