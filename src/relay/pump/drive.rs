@@ -19,7 +19,7 @@ use super::{Inner, Pump};
 /// tasks have their turn.
 const EVENTS: usize = 256;
 /// So long after a turn of the pump other tasks give it one between two of theirs.
-const BREATH: Duration = Duration::from_micros(100);
+const BREATH: Duration = Duration::from_micros(50);
 /// How often a session that was asked to go is looked at while nothing happens on it.
 const LOOK: Duration = Duration::from_millis(5);
 
