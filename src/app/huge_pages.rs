@@ -25,8 +25,8 @@ const PIECE: usize = 96 << 10;
 /// Between two looks at a heap that has not grown by a page.
 const REST: Duration = Duration::from_secs(1);
 /// Behind each page, so many times what it took: it keeps a core meanwhile, in a call that nobody interrupts, and
-/// of a hundred who want that core less than one is to wait.
-const PAUSES: u32 = 200;
+/// of a hundred questions that cross that core, twice each, less than one is to wait.
+const PAUSES: u32 = 500;
 
 /// Whether a worker's heap is put into huge pages.
 #[derive(Debug, Default)]
