@@ -169,8 +169,13 @@ mod tests {
             // It grows behind the look.
             held.extend((0..4_000).map(|n| vec![n; 256]));
             let heap = Heap::around(held[1_000].as_ptr().addr()).unwrap();
+            let first = heap.full().start;
+            if let Err(error) = collapse(&(first..first + HUGE)) {
+                println!("left out: this system puts no pages together: {error}");
+                return;
+            }
             let begun = Instant::now();
-            while huge_of(heap.0.start) == 0 {
+            while huge_of(heap.0.start) < 2 * (HUGE >> 10) {
                 assert!(begun.elapsed() < Duration::from_secs(30), "{heap:?}");
                 thread::park_timeout(Duration::from_millis(20));
             }
