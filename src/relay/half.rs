@@ -50,10 +50,9 @@ impl Half {
         Half { socket, tls }
     }
 
-    /// Has readiness of either direction reported under `token`, once per edge.
+    /// Has it watched under `token`.
     pub(super) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        registry.register(&mut SourceFd(&self.socket.as_raw_fd()), token, interest)
+        watch(&self.socket, registry, token)
     }
 
     /// Whether TLS is spoken.
@@ -164,6 +163,12 @@ impl Half {
         }
         bytes + sockinfo::unread(&self.socket)
     }
+}
+
+/// Has readiness of either direction reported under `token`, once per edge.
+pub(super) fn watch(socket: &Socket, registry: &Registry, token: Token) -> io::Result<()> {
+    let interest = Interest::READABLE | Interest::WRITABLE;
+    registry.register(&mut SourceFd(&socket.as_raw_fd()), token, interest)
 }
 
 /// Writes what waits, and a FIN behind a close_notify.

@@ -22,5 +22,5 @@ mod rare;
 mod relayed;
 mod traffic;
 
-pub use pump::{Pump, Stalled, Tunnel};
+pub use pump::{Expected, Place, Pump, Stalled, Tunnel};
 pub use relayed::Speech;

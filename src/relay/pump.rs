@@ -1,6 +1,8 @@
 //! The pump: one worker's relayed sessions in a slab, and a readiness set of their own.
 
 mod drive;
+mod expected;
+mod slots;
 mod upkeep;
 
 use std::cell::RefCell;
@@ -14,7 +16,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use mio::Registry;
 use mio::event::Event;
-use slab::Slab;
 use tokio::time::Instant;
 
 use crate::config::Goodbye;
@@ -29,13 +30,15 @@ use super::allowance::Allowance;
 use super::leave::{Limits, Stay, Verdict};
 use super::patience::micros;
 use super::pipe::Pipes;
-use super::relayed::{CHUNK, Progress, ROOM, Relayed, Speech, Turn};
+use super::relayed::{CHUNK, Progress, ROOM, Relayed, Speech, Turn, token};
 use super::traffic::Micros;
 
 /// Cut sessions that are kept to be told of one by one.
 const LISTED: usize = 100;
 
 use drive::Sight;
+pub use expected::{Expected, Place};
+use slots::Slots;
 pub use upkeep::Stalled;
 
 /// What the pump takes over: two connected sockets, and what was read ahead on them.
@@ -84,7 +87,7 @@ pub struct Pump {
 struct Inner {
     worker: WorkerIndex,
     registry: Registry,
-    sessions: Slab<Relayed>,
+    slots: Slots,
     turn: TurnState,
     /// Slots that have more to do than their last turn allowed.
     again: Vec<usize>,
@@ -153,7 +156,7 @@ impl Pump {
         let inner = Inner {
             worker,
             registry,
-            sessions: Slab::new(),
+            slots: Slots::default(),
             turn,
             again: Vec::new(),
             leaving: Vec::new(),
@@ -173,34 +176,25 @@ impl Pump {
     ///
     /// # Errors
     /// When the sockets cannot be watched; the session then counts as failed.
-    pub fn open(&self, mut tunnel: Tunnel) -> io::Result<()> {
-        let mut inner = self.inner.borrow_mut();
-        let inner = &mut *inner;
-        let turn = inner.next_turn;
-        inner.next_turn = inner.next_turn.wrapping_add(1);
-        let to_upstream = std::mem::take(&mut tunnel.to_upstream);
-        let to_client = std::mem::take(&mut tunnel.to_client);
-        let mut session = Relayed::new(tunnel, inner.turn.now(), turn);
-        let entry = inner.sessions.vacant_entry();
-        let slot = entry.key();
-        session.register(&inner.registry, slot)?;
-        inner.turn.with(|turn| {
-            session.take_early(Direction::ToUpstream, &to_upstream, turn);
-            session.take_early(Direction::ToClient, &to_client, turn);
-        });
-        if session.is_unheard() {
-            inner.leaving.push((slot, turn));
-            if let Some(waker) = &inner.waker {
-                waker.wake_by_ref();
-            }
-        }
-        entry.insert(session);
-        Ok(())
+    pub fn open(&self, tunnel: Tunnel) -> io::Result<()> {
+        let place = self.keep_place(&tunnel.upstream)?;
+        self.open_at(place, tunnel)
+    }
+
+    /// Takes a session over whose place was kept, and whose agent's socket is watched already.
+    ///
+    /// # Errors
+    /// When the client's socket cannot be watched; the session then counts as failed.
+    pub fn open_at(&self, place: Place, tunnel: Tunnel) -> io::Result<()> {
+        let begun = self.inner.borrow_mut().begin(place.slot, tunnel);
+        // It is free again if the session has not begun.
+        drop(place);
+        begun
     }
 
     /// How many sessions and silent connections there are.
     pub fn len(&self) -> usize {
-        self.inner.borrow().sessions.len()
+        self.inner.borrow().slots.sessions()
     }
 
     /// Whether there are none.
@@ -212,9 +206,8 @@ impl Pump {
     pub fn list(&self, from: usize, limit: usize) -> Page {
         let inner = self.inner.borrow();
         let now = inner.turn.now();
-        Page::of(&inner.sessions, from, limit, |slot, session| {
-            inner.facts(slot, session, now)
-        })
+        let facts = |slot: usize, session: &Relayed| inner.facts(slot, session, now);
+        inner.slots.page(from, limit, facts)
     }
 
     /// Asks a session to go on these terms. One
@@ -223,7 +216,7 @@ impl Pump {
         let mut inner = self.inner.borrow_mut();
         let inner = &mut *inner;
         let slot = id.slot();
-        let Some(session) = inner.sessions.get_mut(slot) else {
+        let Some(session) = inner.slots.get_mut(slot) else {
             return;
         };
         if SessionId::new(inner.worker, Home::Pump, slot, session.turn) != id {
@@ -249,7 +242,7 @@ impl Pump {
         let mut inner = self.inner.borrow_mut();
         let inner = &mut *inner;
         let now = inner.turn.now();
-        let meant = inner.sessions.iter().filter(|(slot, session)| {
+        let meant = inner.slots.iter().filter(|(slot, session)| {
             let id = SessionId::new(inner.worker, Home::Pump, *slot, session.turn);
             whom.means(session.connected.listener(), Some(session.seat.id()), id)
         });
@@ -262,6 +255,40 @@ impl Pump {
 }
 
 impl Inner {
+    /// Begins a session in the slot that was kept for it.
+    fn begin(&mut self, slot: usize, mut tunnel: Tunnel) -> io::Result<()> {
+        let turn = self.next_turn;
+        self.next_turn = self.next_turn.wrapping_add(1);
+        let to_upstream = std::mem::take(&mut tunnel.to_upstream);
+        let to_client = std::mem::take(&mut tunnel.to_client);
+        let mut session = Relayed::new(tunnel, self.turn.now(), turn);
+        let client = &session.halves[Direction::ToUpstream.index()];
+        client.register(&self.registry, token(slot, Direction::ToUpstream))?;
+        self.turn.with(|turn| {
+            session.take_early(Direction::ToUpstream, &to_upstream, turn);
+            session.take_early(Direction::ToClient, &to_client, turn);
+        });
+        let news = self.slots.news(slot).filter(|news| news.is_any());
+        let has_news = news.is_some();
+        if let Some(news) = news {
+            // No edge will tell of it again.
+            let flow = session.flow(Direction::ToClient);
+            (flow.readable, flow.hung_up) = (true, news.hung_up);
+            self.again.push(slot);
+        }
+        let is_unheard = session.is_unheard();
+        if is_unheard {
+            self.leaving.push((slot, turn));
+        }
+        if (has_news || is_unheard)
+            && let Some(waker) = &self.waker
+        {
+            waker.wake_by_ref();
+        }
+        self.slots.begin(slot, session);
+        Ok(())
+    }
+
     fn facts(&self, slot: usize, session: &Relayed, now: Micros) -> Facts {
         let holding = match &session.counted {
             Some(counted) => Holding::Session(counted.kind()),
@@ -294,8 +321,8 @@ impl Inner {
     /// Notes what the kernel says of a socket, and gives the session its turn.
     fn on_event(&mut self, event: &Event) {
         let (slot, side) = (event.token().0 / 2, event.token().0 % 2);
-        let Some(session) = self.sessions.get_mut(slot) else {
-            return;
+        let Some(session) = self.slots.get_mut(slot) else {
+            return self.hear(slot, event);
         };
         let flow = &mut session.flows[side];
         if event.is_readable() || event.is_read_closed() || event.is_error() {
@@ -311,7 +338,7 @@ impl Inner {
     }
 
     fn give_turn(&mut self, slot: usize) {
-        let Some(session) = self.sessions.get_mut(slot) else {
+        let Some(session) = self.slots.get_mut(slot) else {
             return;
         };
         let progress = self.turn.with(|turn| session.work(turn));
@@ -331,7 +358,9 @@ impl Inner {
     /// Takes a session out that has ended.
     fn bury(&mut self, slot: usize, outcome: Outcome) {
         self.note(slot);
-        let session = self.sessions.remove(slot);
+        let Some(session) = self.slots.remove(slot) else {
+            return;
+        };
         let asked_since = session
             .asked_since()
             .filter(|_| !session.is_asked_by_limit());
@@ -344,15 +373,15 @@ impl Inner {
 
     /// Notes what is to be told of a session that ends, where something is.
     fn note(&mut self, slot: usize) {
-        let Some(session) = self.sessions.get_mut(slot) else {
+        let Some(session) = self.slots.get_mut(slot) else {
             return;
         };
         let counted = session.counted.as_mut();
         if counted.and_then(Counted::record).is_none() {
             return;
         }
-        let facts = self.facts(slot, &self.sessions[slot], self.turn.now());
-        let session = &mut self.sessions[slot];
+        let facts = self.facts(slot, &self.slots[slot], self.turn.now());
+        let session = &mut self.slots[slot];
         let code = session.own_close_code();
         if let Some(record) = session.counted.as_mut().and_then(Counted::record) {
             record.note(facts);
@@ -368,9 +397,11 @@ impl Inner {
 
     /// Ends a session whose time is over.
     fn cut(&mut self, slot: usize, now: Micros) {
-        let facts = self.facts(slot, &self.sessions[slot], now);
+        let facts = self.facts(slot, &self.slots[slot], now);
         self.note(slot);
-        let mut session = self.sessions.remove(slot);
+        let Some(mut session) = self.slots.remove(slot) else {
+            return;
+        };
         let why = session.why_still_here();
         let outcome = session.cut();
         let is_told = session.counted.is_some() && !session.is_asked_by_limit();
@@ -386,7 +417,7 @@ impl Inner {
         let mut urgency = 0.0;
         let mut index = 0;
         while let Some(&(slot, turn)) = self.leaving.get(index) {
-            let verdict = match self.sessions.get_mut(slot) {
+            let verdict = match self.slots.get_mut(slot) {
                 Some(session) if session.turn == turn => {
                     let verdict = session.consider(now, &mut self.turn.allowance);
                     urgency += session.urgency(now);
@@ -415,3 +446,6 @@ impl Inner {
         self.turn.allowance.pass(now, urgency);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use mio::{Registry, Token};
+use mio::Token;
 
 use crate::config::Goodbye;
 use crate::net::Seat;
@@ -84,6 +84,11 @@ pub(super) struct Relayed {
     pub(super) rare: Option<Box<Rare>>,
 }
 
+/// What the socket is watched under which is the source of a direction, in the session of a slot.
+pub(super) fn token(slot: usize, way: Direction) -> Token {
+    Token(slot * 2 + way.index())
+}
+
 /// The other direction: the one whose source is this one's destination.
 pub(super) fn back(way: Direction) -> Direction {
     match way {
@@ -122,12 +127,6 @@ impl Relayed {
             turn,
             rare,
         }
-    }
-
-    /// Has both sockets watched under the two tokens of a slot.
-    pub(super) fn register(&self, registry: &Registry, slot: usize) -> io::Result<()> {
-        self.halves[0].register(registry, Token(slot * 2))?;
-        self.halves[1].register(registry, Token(slot * 2 + 1))
     }
 
     pub(super) fn flow(&mut self, way: Direction) -> &mut Flow {

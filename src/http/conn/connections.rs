@@ -161,7 +161,9 @@ impl Connections {
     /// The facts of at most `limit` connections, from a slot on.
     pub fn list(&self, from: usize, limit: usize) -> Page {
         let conns = self.0.conns.borrow();
-        Page::of(&conns, from, limit, |slot, conn| self.facts(slot, conn))
+        Page::of(&conns, from, limit, |slot, conn| {
+            Some(self.facts(slot, conn))
+        })
     }
 
     /// Asks a connection to go: at once if it is between two requests, else when the response is

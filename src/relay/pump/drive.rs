@@ -48,7 +48,7 @@ impl Pump {
     /// the turns of other tasks, so that a crowd of them holds nobody up.
     pub fn breathe(&self) {
         let mut inner = self.inner.borrow_mut();
-        if inner.sessions.is_empty() {
+        if inner.slots.is_empty() {
             return;
         }
         let mut sight = self.sight.borrow_mut();
@@ -138,106 +138,4 @@ fn attend(poll: &mut mio::Poll, events: &mut Events, inner: &mut Inner) -> io::R
         inner.on_event(event);
     }
     Ok(seen == EVENTS)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{Read as _, Write as _};
-    use std::net::{TcpListener, TcpStream};
-    use std::rc::Rc;
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::config::{Balance, CloseOrder, Endpoint, Goodbye, Upstream, UpstreamName};
-    use crate::net::{Dialer, Endpoints, Seat};
-    use crate::relay::{Speech, Tunnel};
-    use crate::session::metrics::Durations;
-    use crate::session::{Ledger, ListenerIndex, WorkerIndex};
-
-    const GOODBYE: Goodbye = Goodbye {
-        close_code: 1012,
-        close_reason: String::new(),
-        close_order: CloseOrder::Auto,
-        close_patience: None,
-        announcement: None,
-        announce_ahead: Duration::ZERO,
-    };
-
-    /// Both ends of a connection; the second does not block.
-    fn pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let limit = Some(Duration::from_secs(10));
-        near.set_read_timeout(limit).unwrap();
-        let far = listener.accept().unwrap().0;
-        far.set_nonblocking(true).unwrap();
-        (near, far)
-    }
-
-    async fn seat() -> Seat {
-        let endpoints = Endpoints::new(
-            0,
-            &Upstream {
-                name: UpstreamName("agent".into()),
-                endpoints: vec![Endpoint("127.0.0.1:1".into())],
-                connect_timeout: Duration::ZERO,
-                response_timeout: Duration::ZERO,
-                idle_timeout: Duration::ZERO,
-                balance: Balance::Least,
-                slow_start: Duration::ZERO,
-                resolve_interval: Duration::ZERO,
-                check: None,
-                eject: None,
-                tls: None,
-                edge: Default::default(),
-            },
-        );
-        let dialer = Dialer::new(Arc::new(endpoints));
-        dialer.choose(None, &[]).await.unwrap()
-    }
-
-    /// Nobody polls the pump itself here, as when a crowd of tasks is ready.
-    #[tokio::test]
-    async fn sessions_have_turns_between_those_of_other_tasks() {
-        let (pump, _never_driven) = Pump::new(WorkerIndex(0)).unwrap();
-        let ledger = Arc::new(Ledger::new(1, Durations::discarded()));
-        let (mut client, outer) = pair();
-        let (mut agent, inner) = pair();
-        let tunnel = Tunnel {
-            client_addr: outer.peer_addr().unwrap(),
-            client: outer,
-            client_tls: None,
-            upstream: inner.into(),
-            upstream_tls: None,
-            seat: seat().await,
-            to_upstream: Default::default(),
-            to_client: Default::default(),
-            speech: Speech::Bytes,
-            goodbye: Rc::new(GOODBYE),
-            connected: ledger.connected(ListenerIndex(0)),
-            counted: None,
-            client_key: None,
-            ticket: None,
-            max_message: None,
-        };
-        pump.open(tunnel).unwrap();
-        client.write_all(b"anybody").unwrap();
-        agent.set_nonblocking(true).unwrap();
-        let mut heard = [0; 7];
-        let begun = Instant::now();
-        while agent.read(&mut heard).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(10), "no turn");
-            pump.breathe();
-        }
-        assert_eq!(&heard, b"anybody");
-        agent.write_all(b"nobody").unwrap();
-        drop(agent);
-        client.set_nonblocking(true).unwrap();
-        let mut answer = Vec::new();
-        while client.read_to_end(&mut answer).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(10), "no turn");
-            pump.breathe();
-        }
-        assert_eq!(answer, b"nobody");
-    }
 }

@@ -44,7 +44,7 @@ impl Pump {
             close_timeout: micros(close_timeout),
         };
         let (mut asked, mut stalled) = (false, Vec::new());
-        for (slot, session) in &mut inner.sessions {
+        for (slot, session) in inner.slots.iter_mut() {
             let limits = limits(session.connected.listener());
             let life = match session.speech {
                 Speech::Websocket => &limits.websocket,
@@ -72,14 +72,14 @@ impl Pump {
     /// Bytes that are held for clients that do not read.
     pub fn held(&self) -> u64 {
         let inner = self.inner.borrow();
-        let sessions = inner.sessions.iter();
+        let sessions = inner.slots.iter();
         sessions.map(|(_, session)| session.held()).sum()
     }
 
     /// The sessions whose clients do not read.
     pub fn stalled(&self) -> Vec<Stalled> {
         let inner = self.inner.borrow();
-        let sessions = inner.sessions.iter();
+        let sessions = inner.slots.iter();
         let stalled = sessions.filter_map(|(slot, session)| {
             Some(Stalled {
                 id: SessionId::new(inner.worker, Home::Pump, slot, session.turn),
@@ -93,7 +93,7 @@ impl Pump {
     /// Ends a session whose client does not read.
     pub fn disconnect(&self, id: SessionId, why: Refusal) {
         let mut inner = self.inner.borrow_mut();
-        let is_it = inner.sessions.get(id.slot()).is_some_and(|session| {
+        let is_it = inner.slots.get(id.slot()).is_some_and(|session| {
             SessionId::new(inner.worker, Home::Pump, id.slot(), session.turn) == id
         });
         if is_it {
@@ -104,11 +104,13 @@ impl Pump {
 
 impl super::Inner {
     fn disconnect(&mut self, slot: usize, why: Refusal) {
-        let session = &self.sessions[slot];
+        let session = &self.slots[slot];
         let ledger = session.connected.ledger();
         ledger.refused(session.connected.listener(), why);
         self.note(slot);
-        let mut session = self.sessions.remove(slot);
+        let Some(mut session) = self.slots.remove(slot) else {
+            return;
+        };
         // The agent is told; the client would not read it, and what it has not read goes with it.
         let _ = session.cut();
         session.halves[Direction::ToUpstream.index()].abort();
