@@ -166,7 +166,7 @@ impl Worker {
         let tells = self.ledger.has_records();
         let agent = |upstream: &Upstream, endpoints: &Arc<Endpoints>| {
             let (endpoints, tasks) = (Arc::clone(endpoints), self.tasks.clone());
-            Rc::new(Agent::new(upstream, endpoints, tasks).telling(tells))
+            Rc::new(Agent::new(upstream, endpoints, tasks, self.pump.clone()).telling(tells))
         };
         let routes = served.routes.iter().map(|routed| {
             let agent = agent(&routed.upstream, &routed.agent);

@@ -18,6 +18,8 @@ use crate::session::{
     Connected, Counted, Direction, EndpointId, Kind, ListenerIndex, Outcome, Ticket, WorkerIndex,
 };
 
+use super::upgrade::Upgrade;
+
 pub use connections::Connections;
 pub(super) use wire::{Stage, Wire};
 
@@ -44,6 +46,8 @@ pub(super) struct Conn {
     pub(super) endpoint: Cell<Option<EndpointId>>,
     /// Given to the pump with an upgrade.
     pub(super) connected: RefCell<Option<Connected>>,
+    /// What it goes on as once the last response is written.
+    upgrade: RefCell<Option<Box<Upgrade>>>,
     session: RefCell<Option<Counted>>,
     /// Held where a limit counts the session.
     ticket: RefCell<Option<Box<Ticket>>>,
@@ -113,6 +117,16 @@ impl Conn {
     /// Has the session that is about to open count.
     pub(super) fn hold(&self, ticket: Option<Box<Ticket>>) {
         self.ticket.replace(ticket);
+    }
+
+    /// Notes what it goes on as.
+    pub(super) fn goes_on_as(&self, upgrade: Upgrade) {
+        self.upgrade.replace(Some(Box::new(upgrade)));
+    }
+
+    /// What it goes on as, if HTTP is over.
+    pub(super) fn take_upgrade(&self) -> Option<Box<Upgrade>> {
+        self.upgrade.take()
     }
 
     /// Takes the count over, with the session.

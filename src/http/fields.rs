@@ -81,8 +81,11 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// The protocol that a request asks to be upgraded to, if it is one that may be passed on. `h2c`
-/// is not: the agent would then speak HTTP/2 past every check made here.
+/// is not: the agent would then speak HTTP/2 past every check made here. In HTTP/1.0 there is none (RFC 9110 7.8).
 pub(super) fn requested_upgrade<B>(request: &Request<B>) -> Option<HeaderValue> {
+    if request.version() < Version::HTTP_11 {
+        return None;
+    }
     let protocol = request.headers().get(UPGRADE)?;
     let asked = has_token(request.headers(), CONNECTION, "upgrade");
     let text = protocol.to_str().ok()?;

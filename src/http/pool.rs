@@ -1,5 +1,7 @@
 //! The client side: one worker's connections to one agent, kept and used again.
 
+mod handshake;
+
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::mem;
@@ -18,10 +20,14 @@ use tokio::sync::oneshot;
 
 use crate::config::{ProxyOut, Upstream};
 use crate::net::proxy_protocol::Proxied;
-use crate::net::{DialError, Dialer, Endpoints, Key, Member, Seat, Tasks, Tick};
+use crate::net::{DialError, Dialer, Dialled, Endpoints, Key, Member, Seat, Socket, Tasks, Tick};
+use crate::relay::Pump;
 use crate::session::EndpointId;
 
-use super::agent_io::AgentIo;
+use handshake::Shaken;
+pub(super) use handshake::Switched;
+
+use super::agent_io::{AgentIo, Asked};
 use super::request_body::{RequestBody, Sending};
 use super::server::BUFFER;
 use super::waiting::WaitingRoom;
@@ -82,10 +88,20 @@ pub struct Agent {
     response_timeout: Option<Duration>,
     waiting: WaitingRoom,
     tasks: Tasks,
+    /// Where sessions go on that are upgraded.
+    pump: Pump,
     /// Whether the addresses of agents are told of.
     tells: bool,
     /// What connections begin with.
     proxy_protocol: ProxyOut,
+}
+
+/// What an agent has answered.
+pub(super) enum Answer {
+    /// The head of a response, and the connection that its body comes on.
+    Response(Response<Incoming>, Lease),
+    /// That it goes on in another protocol.
+    Switched(Switched),
 }
 
 /// A connection in use; given back, it serves the next request.
@@ -148,7 +164,7 @@ impl Shelf {
 
 impl Agent {
     /// A way to an agent, with no connection yet.
-    pub fn new(upstream: &Upstream, endpoints: Arc<Endpoints>, tasks: Tasks) -> Agent {
+    pub fn new(upstream: &Upstream, endpoints: Arc<Endpoints>, tasks: Tasks, pump: Pump) -> Agent {
         let response_timeout = Some(upstream.response_timeout).filter(|limit| !limit.is_zero());
         Agent {
             dialer: Dialer::new(endpoints),
@@ -157,6 +173,7 @@ impl Agent {
             response_timeout,
             waiting: WaitingRoom::default(),
             tasks,
+            pump,
             tells: false,
             proxy_protocol: upstream.edge.proxy_protocol,
         }
@@ -206,13 +223,23 @@ impl Agent {
         Some(idle.remove(at).connection)
     }
 
-    async fn fresh(&self, seat: &Seat, client: Option<&Proxied>) -> Result<Open, AgentError> {
-        let socket = self.dialer.connect(seat, client).await?;
-        let upstream = self.tells.then(|| Arc::clone(&seat.member().label().0));
+    /// The agent's address, where it is told of.
+    fn told(&self, seat: &Seat) -> Option<Arc<str>> {
+        self.tells.then(|| Arc::clone(&seat.member().label().0))
+    }
+
+    /// Has hyper speak on a connection.
+    async fn open(
+        &self,
+        socket: Socket,
+        asked: Option<Asked>,
+        seat: &Seat,
+    ) -> Result<Open, AgentError> {
         let written = WrittenHead::default();
         let io = AgentIo {
             socket,
             written: written.clone(),
+            asked: asked.map(Box::new),
         };
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(BUFFER)
@@ -231,7 +258,7 @@ impl Agent {
         Ok(Open {
             sender,
             written,
-            upstream,
+            upstream: self.told(seat),
             _task: task,
         })
     }
@@ -247,7 +274,7 @@ impl Agent {
         key: Key,
         goes_to: impl Fn(EndpointId),
         client: Option<&Proxied>,
-    ) -> Result<(Response<Incoming>, Lease), AgentError> {
+    ) -> Result<Answer, AgentError> {
         let mut tried = Vec::new();
         let mut last = None;
         loop {
@@ -274,7 +301,12 @@ impl Agent {
                         endpoints.went_wrong(&member);
                     }
                 }
-                Ok((response, lease)) => self.judge(lease.seat.member(), response.status()),
+                Ok(Answer::Response(response, lease)) => {
+                    self.judge(lease.seat.member(), response.status());
+                }
+                Ok(Answer::Switched(switched)) => {
+                    self.judge(switched.seat.member(), switched.head.status());
+                }
             }
             return sent;
         }
@@ -296,7 +328,7 @@ impl Agent {
         seat: Seat,
         request: &mut Request<RequestBody>,
         client: Option<&Proxied>,
-    ) -> Result<(Response<Incoming>, Lease), AgentError> {
+    ) -> Result<Answer, AgentError> {
         let mut seat = seat;
         let may_be_repeated = request.method().is_idempotent() && request.body().is_end_stream();
         while let Some(connection) = self.pooled(&seat) {
@@ -327,10 +359,44 @@ impl Agent {
                 }
             }
         }
-        let connection = self.fresh(&seat, client).await?;
+        let dialled = self.dialer.connect(&seat, client).await?;
+        let (socket, seat, asked) = match (dialled, handshake::head_of(request)) {
+            (Dialled::Unwatched(socket), Some(head)) => {
+                match self.shake(socket, &head, seat).await? {
+                    Shaken::Switched(switched) => return Ok(Answer::Switched(switched)),
+                    Shaken::Otherwise(socket, seat, asked) => (socket, seat, Some(asked)),
+                }
+            }
+            (dialled, _) => {
+                let socket = dialled.watched();
+                let socket = socket.map_err(|e| self.dialer.unusable(&seat, e))?;
+                (socket, seat, None)
+            }
+        };
+        let connection = self.open(socket, asked, &seat).await?;
         self.send_on(connection, seat, request)
             .await
             .map_err(|failure| failure.error)
+    }
+
+    /// Waits for what comes of a request, as long as that may take.
+    async fn in_time<T>(
+        &self,
+        sending: &Rc<Sending>,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, AgentError> {
+        let Some(limit) = self.response_timeout else {
+            return Ok(answer.await);
+        };
+        let _place = self.waiting.enter(sending);
+        let mut answer = pin!(answer);
+        poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(Ok(answer)),
+            Poll::Pending => sending
+                .poll_over(cx)
+                .map(|()| Err(AgentError::Timeout(limit))),
+        })
+        .await
     }
 
     /// Sends a request on one connection; what could not be written is put back.
@@ -339,34 +405,23 @@ impl Agent {
         mut connection: Open,
         seat: Seat,
         request: &mut Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Lease), Box<Failure>> {
+    ) -> Result<Answer, Box<Failure>> {
         let sending = Rc::new(Sending::new());
         request.body_mut().note(Rc::clone(&sending));
         let taken = mem::replace(request, Request::new(RequestBody::empty()));
-        let mut sent = pin!(connection.sender.try_send_request(taken));
-        let response = match self.response_timeout {
-            None => sent.await,
-            Some(limit) => {
-                let _place = self.waiting.enter(&sending);
-                let first = poll_fn(|cx| match sent.as_mut().poll(cx) {
-                    Poll::Ready(response) => Poll::Ready(Some(response)),
-                    Poll::Pending => sending.poll_over(cx).map(|()| None),
-                });
-                match first.await {
-                    Some(response) => response,
-                    None => {
-                        let error = AgentError::Timeout(limit);
-                        return Err(Box::new(Failure {
-                            error,
-                            unsent: false,
-                            seat,
-                        }));
-                    }
-                }
+        let sent = connection.sender.try_send_request(taken);
+        let response = match self.in_time(&sending, sent).await {
+            Ok(response) => response,
+            Err(error) => {
+                return Err(Box::new(Failure {
+                    error,
+                    unsent: false,
+                    seat,
+                }));
             }
         };
         match response {
-            Ok(response) => Ok((
+            Ok(response) => Ok(Answer::Response(
                 response,
                 Lease {
                     agent: Rc::clone(self),

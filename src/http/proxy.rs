@@ -24,7 +24,7 @@ use super::body::{Ending, Never, ResponseBody};
 use super::conn::Conn;
 use super::event_boundary::EventBoundary;
 use super::fields::{self, Origin};
-use super::pool::AgentError;
+use super::pool::{AgentError, Answer};
 use super::problem::{last_problem, problem, too_late};
 use super::request_body::RequestBody;
 use super::server::Site;
@@ -49,7 +49,6 @@ pub(super) async fn forward(
         request.body().is_end_stream() && upgrade.is_none() && fields::is_last(&request);
     conn.wire
         .note_has_said_all(has_said_all && conn.told().is_none());
-    let client_side = upgrade.as_ref().map(|_| hyper::upgrade::on(&mut request));
     let subscription = request.method() == Method::GET;
     let to = request.extensions().get().copied();
     let peer = site.peer.as_ref().filter(|_| to == Some(Destination::Peer));
@@ -86,7 +85,11 @@ pub(super) async fn forward(
     let client = conn.proxied.as_deref();
     let sent = agent.send(&mut request, key, goes_to, client).await;
     let (mut response, lease) = match sent {
-        Ok(answer) => answer,
+        Ok(Answer::Response(response, lease)) => (response, lease),
+        Ok(Answer::Switched(switched)) => {
+            conn.note_upstream(switched.upstream.as_ref());
+            return Ok(upgrade::accept_switched(&site, &conn, switched));
+        }
         Err(AgentError::Dial(e)) if peer.is_some() => {
             tracing::debug!(client.addr = %conn.client, error = %e, "no peer");
             site.ledger.refused(site.listener, Refusal::Draining);
@@ -98,20 +101,12 @@ pub(super) async fn forward(
     conn.note_upstream(lease.upstream());
 
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let Some(client_side) = client_side else {
+        if upgrade.is_none() {
             conn.complete(Outcome::Failed);
             let detail = "the agent switched protocols without being asked";
             return Ok(last_problem(StatusCode::BAD_GATEWAY, detail));
-        };
-        let agent_side = hyper::upgrade::on(&mut response);
-        return Ok(upgrade::hand_over(
-            &site,
-            &conn,
-            response,
-            client_side,
-            agent_side,
-            lease,
-        ));
+        }
+        return Ok(upgrade::accept(&site, &conn, response, lease));
     }
 
     let version = response.version();

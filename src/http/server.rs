@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -236,7 +236,7 @@ impl Front {
         let service = Ready(RefCell::new(
             ServiceBuilder::new().layer(layer).service(forward),
         ));
-        let connection = http1::Builder::new()
+        let mut connection = http1::Builder::new()
             // A client may end its side behind a request, and still wants the answer.
             .half_close(true)
             .header_read_timeout(None)
@@ -244,9 +244,7 @@ impl Front {
             .max_buf_size(BUFFER.max(site.settings.max_header_bytes))
             .max_headers(site.settings.max_headers)
             .auto_date_header(false)
-            .serve_connection(TokioIo::new(io), service)
-            .with_upgrades();
-        let mut connection = pin!(connection);
+            .serve_connection(TokioIo::new(io), service);
         // Later requests go by what holds then.
         let (ledger, listener) = (Arc::clone(&site.ledger), site.listener);
         drop(site);
@@ -256,7 +254,7 @@ impl Front {
             if conn.told() == Some(Told::Cut) {
                 return Poll::Ready(End::Cut);
             }
-            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+            if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
                 return Poll::Ready(End::Hyper(result));
             }
             conn.settle();
@@ -266,8 +264,8 @@ impl Front {
             if conn.told() == Some(Told::Leave) && !leaving {
                 // What had arrived was read just now, so an idle connection is truly idle.
                 leaving = true;
-                connection.as_mut().graceful_shutdown();
-                if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                Pin::new(&mut connection).graceful_shutdown();
+                if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
                     return Poll::Ready(End::Hyper(result));
                 }
             }
@@ -275,7 +273,15 @@ impl Front {
         })
         .await;
         match end {
-            End::Hyper(Ok(())) => seat.ended_well(),
+            End::Hyper(Ok(())) => {
+                if let Some(upgrade) = conn.take_upgrade() {
+                    let parts = connection.into_parts();
+                    let client = parts.io.into_inner().into_stream();
+                    let site = self.site();
+                    upgrade.go_on(&site, &conn, client, parts.read_buf).await;
+                }
+                seat.ended_well();
+            }
             End::Hyper(Err(e)) => {
                 if e.is_parse() && !e.is_incomplete_message() {
                     ledger.refused(listener, Refusal::BadRequest);

@@ -1,46 +1,89 @@
 //! From the handshake to the pump: after the 101 both raw sockets are taken back, with what had
 //! been read ahead, and relayed as data.
 
-use std::net::TcpStream;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
+use crate::net::Seat;
 use crate::net::tls::Layer;
-use crate::relay::{Speech, Tunnel};
-use crate::session::{Kind, Outcome};
+use crate::relay::{Expected, Place, Speech, Tunnel};
+use crate::session::{Counted, Kind, Outcome, Ticket};
 
 use super::agent_io::AgentIo;
 use super::body::ResponseBody;
+use super::client_stream::ClientStream;
 use super::conn::Conn;
 use super::fields;
-use super::io::ClientIo;
-use super::pool::Lease;
+use super::pool::{Lease, Switched};
 use super::server::Site;
 
-/// Passes the agent's 101 on, and has the pump take over once it is written.
-pub(super) fn hand_over(
-    site: &Rc<Site>,
-    conn: &Rc<Conn>,
-    response: Response<Incoming>,
-    client_side: OnUpgrade,
-    agent_side: OnUpgrade,
+/// A session that goes on without hyper once the client has its 101.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    agent: AgentSide,
+    seat: Seat,
+    counted: Counted,
+    ticket: Option<Box<Ticket>>,
+    speech: Speech,
+}
+
+/// Where the agent's socket is.
+#[derive(Debug)]
+enum AgentSide {
+    /// In hyper's hands, until its connection has read the 101.
+    Hyper(OnUpgrade),
+    /// In the pump's, with what was read beyond the 101.
+    Pump(Expected, Bytes),
+}
+
+/// An agent's socket, its TLS, what was read of it ahead, and its place if it has one.
+type AgentParts = (socket2::Socket, Option<Box<Layer>>, Bytes, Option<Place>);
+
+/// Passes the agent's 101 on, which was read by hyper.
+pub(super) fn accept(
+    site: &Site,
+    conn: &Conn,
+    mut response: Response<Incoming>,
     lease: Lease,
 ) -> Response<ResponseBody> {
-    let (mut parts, _) = response.into_parts();
-    let protocol = parts.headers.get(UPGRADE).cloned();
+    let agent = AgentSide::Hyper(hyper::upgrade::on(&mut response));
+    // The agent's connection was HTTP's until here.
+    let seat = lease.into_seat();
+    let (head, _) = response.into_parts();
+    pass_on(site, conn, Response::from_parts(head, ()), agent, seat)
+}
+
+/// Passes the agent's 101 on, whose connection was never hyper's.
+pub(super) fn accept_switched(
+    site: &Site,
+    conn: &Conn,
+    switched: Switched,
+) -> Response<ResponseBody> {
+    let agent = AgentSide::Pump(switched.agent, switched.rest);
+    pass_on(site, conn, switched.head, agent, switched.seat)
+}
+
+/// Passes a 101 on, and notes what the connection goes on as when it is written.
+fn pass_on(
+    site: &Site,
+    conn: &Conn,
+    mut response: Response<()>,
+    agent: AgentSide,
+    seat: Seat,
+) -> Response<ResponseBody> {
+    let headers = response.headers_mut();
+    let protocol = headers.get(UPGRADE).cloned();
     let is_websocket = protocol.as_ref().is_some_and(is_websocket);
-    fields::strip_hop_by_hop(&mut parts.headers);
-    parts
-        .headers
-        .insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    fields::strip_hop_by_hop(headers);
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     if let Some(protocol) = protocol {
-        parts.headers.insert(UPGRADE, protocol);
+        headers.insert(UPGRADE, protocol);
     }
 
     // Opened before the request ends, so that there is no moment at which neither is counted.
@@ -50,70 +93,79 @@ pub(super) fn hand_over(
     };
     let mut counted = site.ledger.open(site.listener, kind);
     conn.hand_record_on(&mut counted, StatusCode::SWITCHING_PROTOCOLS);
-    let ticket = conn.take_ticket();
+    let upgrade = Upgrade {
+        agent,
+        seat,
+        counted,
+        ticket: conn.take_ticket(),
+        speech,
+    };
+    conn.goes_on_as(upgrade);
     conn.complete(Outcome::Finished);
+    response.map(|_| ResponseBody::whole(Bytes::new()))
+}
 
-    let (site_, conn) = (Rc::clone(site), Rc::clone(conn));
-    site.tasks.spawn(async move {
-        let (Ok(client_side), Ok(agent_side)) = tokio::join!(client_side, agent_side) else {
-            // One of them has gone in between; the session counts as failed.
+impl Upgrade {
+    /// Has the pump take over, with what was read of the client beyond its request.
+    pub(super) async fn go_on(
+        self: Box<Self>,
+        site: &Site,
+        conn: &Conn,
+        client: ClientStream,
+        to_upstream: Bytes,
+    ) {
+        // Who has gone in between leaves a session that counts as failed.
+        let Some((upstream, upstream_tls, to_client, place)) = self.agent.into_parts().await else {
             return;
         };
-        // The agent's connection was HTTP's until here.
-        let seat = lease.into_seat();
-        let (
-            Some((client, client_tls, to_upstream)),
-            Some((upstream, upstream_tls, to_client)),
-            Some(connected),
-        ) = (
-            client_socket(client_side),
-            agent_socket(agent_side),
-            conn.connected.borrow_mut().take(),
-        )
+        let (Ok((client, client_tls)), Some(connected)) =
+            (client.into_parts(), conn.connected.borrow_mut().take())
         else {
             return;
         };
-        let counted = Some(counted);
-        let client_addr = conn.client;
-        let client_key = conn.key.borrow_mut().take();
-        drop(conn);
         let tunnel = Tunnel {
             client,
             client_tls,
             upstream,
             upstream_tls,
-            seat,
+            seat: self.seat,
             to_upstream,
             to_client,
-            speech,
-            goodbye: Rc::clone(&site_.goodbye),
+            speech: self.speech,
+            goodbye: Rc::clone(&site.goodbye),
             connected,
-            counted,
-            client_addr,
-            client_key,
-            ticket,
-            max_message: site_.max_message(),
+            counted: Some(self.counted),
+            client_addr: conn.client,
+            client_key: conn.key.borrow_mut().take(),
+            ticket: self.ticket,
+            max_message: site.max_message(),
         };
-        if let Err(e) = site_.pump.open(tunnel) {
+        let opened = match place {
+            Some(place) => site.pump.open_at(place, tunnel),
+            None => site.pump.open(tunnel),
+        };
+        if let Err(e) = opened {
             tracing::warn!(error = %e, "an upgraded session could not be watched");
         }
-    });
-    Response::from_parts(parts, ResponseBody::whole(Bytes::new()))
+    }
+}
+
+impl AgentSide {
+    /// Takes it from whoever has it; none when it has gone.
+    async fn into_parts(self) -> Option<AgentParts> {
+        let upgraded = match self {
+            AgentSide::Pump(expected, rest) => {
+                let (socket, place) = expected.into_parts();
+                return Some((socket, None, rest, Some(place)));
+            }
+            AgentSide::Hyper(upgraded) => upgraded.await.ok()?,
+        };
+        let parts = upgraded.downcast::<TokioIo<AgentIo>>().ok()?;
+        let (socket, tls) = parts.io.into_inner().socket.into_parts().ok()?;
+        Some((socket, tls, parts.read_buf, None))
+    }
 }
 
 fn is_websocket(protocol: &HeaderValue) -> bool {
     protocol.as_bytes().eq_ignore_ascii_case(b"websocket")
-}
-
-fn client_socket(upgraded: Upgraded) -> Option<(TcpStream, Option<Box<Layer>>, Bytes)> {
-    let parts = upgraded.downcast::<TokioIo<ClientIo>>().ok()?;
-    let stream = parts.io.into_inner().into_stream();
-    let (socket, tls) = stream.into_parts().ok()?;
-    Some((socket, tls, parts.read_buf))
-}
-
-fn agent_socket(upgraded: Upgraded) -> Option<(socket2::Socket, Option<Box<Layer>>, Bytes)> {
-    let parts = upgraded.downcast::<TokioIo<AgentIo>>().ok()?;
-    let (socket, tls) = parts.io.into_inner().socket.into_parts().ok()?;
-    Some((socket, tls, parts.read_buf))
 }

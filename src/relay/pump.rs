@@ -268,22 +268,16 @@ impl Inner {
             session.take_early(Direction::ToUpstream, &to_upstream, turn);
             session.take_early(Direction::ToClient, &to_client, turn);
         });
-        let news = self.slots.news(slot).filter(|news| news.is_any());
-        let has_news = news.is_some();
-        if let Some(news) = news {
-            // No edge will tell of it again.
+        if let Some(news) = self.slots.news(slot).filter(|news| news.is_any()) {
+            // No edge will tell of it again; the turn for it comes with the client's first.
             let flow = session.flow(Direction::ToClient);
             (flow.readable, flow.hung_up) = (true, news.hung_up);
-            self.again.push(slot);
         }
-        let is_unheard = session.is_unheard();
-        if is_unheard {
+        if session.is_unheard() {
             self.leaving.push((slot, turn));
-        }
-        if (has_news || is_unheard)
-            && let Some(waker) = &self.waker
-        {
-            waker.wake_by_ref();
+            if let Some(waker) = &self.waker {
+                waker.wake_by_ref();
+            }
         }
         self.slots.begin(slot, session);
         Ok(())

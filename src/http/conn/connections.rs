@@ -91,6 +91,7 @@ impl Connections {
             wire: Arc::new(Wire::new()),
             endpoint: Cell::default(),
             connected: RefCell::new(Some(connected)),
+            upgrade: RefCell::default(),
             session: RefCell::default(),
             ticket: RefCell::default(),
             done: Cell::default(),

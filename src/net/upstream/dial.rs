@@ -227,18 +227,17 @@ impl Dialer {
         &self,
         seat: &Seat,
         client: Option<&Proxied>,
-    ) -> Result<Socket, DialError> {
-        let (shared, member) = (&self.shared, seat.member());
-        let watched = self.reach(seat, client).await?.watched();
-        watched.map_err(|source| shared.unreachable(member, source))
-    }
-
-    async fn reach(&self, seat: &Seat, client: Option<&Proxied>) -> Result<Dialled, DialError> {
+    ) -> Result<Dialled, DialError> {
         let reached = self.shared.reach(seat.member(), client).await;
         if reached.is_err() {
             self.shared.went_wrong(seat.member());
         }
         reached
+    }
+
+    /// What it is when a connection to the endpoint of a place cannot be used.
+    pub fn unusable(&self, seat: &Seat, source: io::Error) -> DialError {
+        self.shared.unreachable(seat.member(), source)
     }
 
     /// Connects to the best endpoint that can be reached; those that are known to be down are tried
@@ -258,7 +257,7 @@ impl Dialer {
                 Ok(seat) => seat,
                 Err(nowhere) => return Err(last.unwrap_or(nowhere)),
             };
-            match self.reach(&seat, client).await {
+            match self.connect(&seat, client).await {
                 Ok(socket) => {
                     self.shared.went_well(seat.member());
                     return Ok((socket, seat));

@@ -4,6 +4,7 @@ mod agents;
 mod ambiguity;
 mod closing;
 mod fields;
+mod handshakes;
 mod limits;
 mod messages;
 mod upgrades;
