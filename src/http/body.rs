@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::session::Outcome;
 
+use super::agent_body::{AgentBody, BodyError};
 use super::conn::Conn;
 use super::event_boundary::EventBoundary;
 use super::pool::Lease;
@@ -28,8 +28,9 @@ pub(super) enum ResponseBody {
 
 /// The agent's body, and what hangs on its end.
 pub(super) struct Passing {
-    inner: Incoming,
+    inner: AgentBody,
     conn: Rc<Conn>,
+    /// What may serve another request behind it.
     lease: Option<Lease>,
     /// Where a subscription may end early.
     ending: Ending,
@@ -58,16 +59,16 @@ impl ResponseBody {
     }
 
     pub(super) fn passing(
-        inner: Incoming,
+        inner: AgentBody,
         conn: Rc<Conn>,
-        lease: Lease,
+        lease: Option<Lease>,
         ending: Ending,
     ) -> ResponseBody {
         let over = false;
         ResponseBody::Passing(Passing {
             inner,
             conn,
-            lease: Some(lease),
+            lease,
             ending,
             last_word: None,
             over,
@@ -108,7 +109,7 @@ impl Passing {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.over {
             return Poll::Ready(None);
         }
@@ -163,12 +164,12 @@ impl Drop for Passing {
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
             ResponseBody::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
             ResponseBody::Passing(passing) => passing.poll(cx),

@@ -5,6 +5,7 @@
 //! decided and no session is picked to go in this room: it is told, and does it politely.
 
 mod admission;
+mod agent_body;
 mod agent_io;
 mod body;
 pub mod check;
@@ -12,6 +13,7 @@ mod client_key;
 mod client_stream;
 mod conn;
 mod event_boundary;
+mod event_stream;
 mod fields;
 pub mod gate;
 mod gather;

@@ -1,6 +1,6 @@
 //! The client side: one worker's connections to one agent, kept and used again.
 
-mod handshake;
+mod direct;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -24,10 +24,12 @@ use crate::net::{DialError, Dialer, Dialled, Endpoints, Key, Member, Seat, Socke
 use crate::relay::Pump;
 use crate::session::EndpointId;
 
-use handshake::Shaken;
-pub(super) use handshake::Switched;
+use direct::Heard;
+pub(super) use direct::Switched;
 
+use super::admission::is_event_source;
 use super::agent_io::{AgentIo, Asked};
+use super::event_stream::EventStream;
 use super::request_body::{RequestBody, Sending};
 use super::server::BUFFER;
 use super::waiting::WaitingRoom;
@@ -102,6 +104,8 @@ pub(super) enum Answer {
     Response(Response<Incoming>, Lease),
     /// That it goes on in another protocol.
     Switched(Switched),
+    /// A stream of events, and the agent's address, where it is told of.
+    Events(Response<EventStream>, Option<Arc<str>>),
 }
 
 /// A connection in use; given back, it serves the next request.
@@ -304,8 +308,11 @@ impl Agent {
                 Ok(Answer::Response(response, lease)) => {
                     self.judge(lease.seat.member(), response.status());
                 }
-                Ok(Answer::Switched(switched)) => {
-                    self.judge(switched.seat.member(), switched.head.status());
+                Ok(Answer::Switched(Switched { seat, .. })) => {
+                    self.dialer.endpoints().went_well(seat.member());
+                }
+                Ok(Answer::Events(response, _)) => {
+                    self.dialer.endpoints().went_well(response.body().member());
                 }
             }
             return sent;
@@ -330,8 +337,11 @@ impl Agent {
         client: Option<&Proxied>,
     ) -> Result<Answer, AgentError> {
         let mut seat = seat;
+        let head = direct::head_of(request);
+        // A stream keeps its connection, and costs less without hyper: what waits is for requests.
+        let is_for_long = head.is_some() && is_event_source(request) && seat.member().is_near();
         let may_be_repeated = request.method().is_idempotent() && request.body().is_end_stream();
-        while let Some(connection) = self.pooled(&seat) {
+        while let Some(connection) = self.pooled(&seat).filter(|_| !is_for_long) {
             let written = may_be_repeated.then(|| connection.written.clone());
             if let Some(written) = &written {
                 written.await_next();
@@ -360,11 +370,11 @@ impl Agent {
             }
         }
         let dialled = self.dialer.connect(&seat, client).await?;
-        let (socket, seat, asked) = match (dialled, handshake::head_of(request)) {
+        let (socket, seat, asked) = match (dialled, head) {
             (Dialled::Unwatched(socket), Some(head)) => {
-                match self.shake(socket, &head, seat).await? {
-                    Shaken::Switched(switched) => return Ok(Answer::Switched(switched)),
-                    Shaken::Otherwise(socket, seat, asked) => (socket, seat, Some(asked)),
+                match self.ask(socket, &head, seat).await? {
+                    Heard::Answer(answer) => return Ok(answer),
+                    Heard::Otherwise(socket, seat, asked) => (socket, seat, Some(asked)),
                 }
             }
             (dialled, _) => {

@@ -6,9 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, TE, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame};
@@ -20,6 +18,7 @@ use crate::net::DialError;
 use crate::session::{Kind, Outcome, Refusal};
 
 use super::admission::{Destination, is_event_source};
+use super::agent_body::AgentBody;
 use super::body::{Ending, Never, ResponseBody};
 use super::conn::Conn;
 use super::event_boundary::EventBoundary;
@@ -85,7 +84,15 @@ pub(super) async fn forward(
     let client = conn.proxied.as_deref();
     let sent = agent.send(&mut request, key, goes_to, client).await;
     let (mut response, lease) = match sent {
-        Ok(Answer::Response(response, lease)) => (response, lease),
+        Ok(Answer::Response(response, lease)) => {
+            conn.note_upstream(lease.upstream());
+            (response.map(AgentBody::Hyper), Some(lease))
+        }
+        Ok(Answer::Events(response, upstream)) => {
+            conn.note_upstream(upstream.as_ref());
+            let response = response.map(|stream| AgentBody::Events(Box::new(stream)));
+            (response, None)
+        }
         Ok(Answer::Switched(switched)) => {
             conn.note_upstream(switched.upstream.as_ref());
             return Ok(upgrade::accept_switched(&site, &conn, switched));
@@ -98,14 +105,13 @@ pub(super) async fn forward(
         }
         Err(e) => return Ok(refusal(&site, &conn, &e)),
     };
-    conn.note_upstream(lease.upstream());
 
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        if upgrade.is_none() {
+        let (Some(_), Some(lease)) = (upgrade, lease) else {
             conn.complete(Outcome::Failed);
             let detail = "the agent switched protocols without being asked";
             return Ok(last_problem(StatusCode::BAD_GATEWAY, detail));
-        }
+        };
         return Ok(upgrade::accept(&site, &conn, response, lease));
     }
 
@@ -113,7 +119,7 @@ pub(super) async fn forward(
     let headers = response.headers_mut();
     fields::strip_hop_by_hop(headers);
     fields::write_via(headers, site.settings.via.as_deref());
-    let ending = match is_event_stream(headers) {
+    let ending = match fields::is_event_stream(headers) {
         false => Ending::Never,
         true => {
             conn.open(Kind::Sse);
@@ -257,16 +263,4 @@ fn refusal(site: &Site, conn: &Conn, error: &AgentError) -> Response<ResponseBod
     } else {
         problem(status, detail)
     }
-}
-
-/// Whether the response is an event stream.
-fn is_event_stream(headers: &http::HeaderMap) -> bool {
-    let Some(kind) = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-    else {
-        return false;
-    };
-    let essence = kind.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("text/event-stream")
 }

@@ -6,15 +6,15 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use crate::net::Seat;
 use crate::net::tls::Layer;
-use crate::relay::{Expected, Place, Speech, Tunnel};
+use crate::relay::{Guest, Place, Speech, Tunnel};
 use crate::session::{Counted, Kind, Outcome, Ticket};
 
+use super::agent_body::AgentBody;
 use super::agent_io::AgentIo;
 use super::body::ResponseBody;
 use super::client_stream::ClientStream;
@@ -39,7 +39,7 @@ enum AgentSide {
     /// In hyper's hands, until its connection has read the 101.
     Hyper(OnUpgrade),
     /// In the pump's, with what was read beyond the 101.
-    Pump(Expected, Bytes),
+    Pump(Guest, Bytes),
 }
 
 /// An agent's socket, its TLS, what was read of it ahead, and its place if it has one.
@@ -49,7 +49,7 @@ type AgentParts = (socket2::Socket, Option<Box<Layer>>, Bytes, Option<Place>);
 pub(super) fn accept(
     site: &Site,
     conn: &Conn,
-    mut response: Response<Incoming>,
+    mut response: Response<AgentBody>,
     lease: Lease,
 ) -> Response<ResponseBody> {
     let agent = AgentSide::Hyper(hyper::upgrade::on(&mut response));

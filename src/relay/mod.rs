@@ -22,5 +22,5 @@ mod rare;
 mod relayed;
 mod traffic;
 
-pub use pump::{Expected, Place, Pump, Stalled, Tunnel};
+pub use pump::{Guest, Place, Pump, Stalled, Tunnel};
 pub use relayed::Speech;

@@ -1,7 +1,7 @@
 //! The pump: one worker's relayed sessions in a slab, and a readiness set of their own.
 
 mod drive;
-mod expected;
+mod guest;
 mod slots;
 mod upkeep;
 
@@ -37,7 +37,7 @@ use super::traffic::Micros;
 const LISTED: usize = 100;
 
 use drive::Sight;
-pub use expected::{Expected, Place};
+pub use guest::{Guest, Place};
 use slots::Slots;
 pub use upkeep::Stalled;
 
@@ -117,12 +117,14 @@ impl TurnState {
         Micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
     }
 
+    /// What is read into.
+    fn scratch(&mut self) -> &mut [u8] {
+        self.scratch.get_or_insert_with(new_scratch)
+    }
+
     /// Lends the scratch for the time of `f`.
     fn with<T>(&mut self, f: impl FnOnce(&mut Turn) -> T) -> T {
-        let scratch = self
-            .scratch
-            .take()
-            .unwrap_or_else(|| vec![0; CHUNK + ROOM].into_boxed_slice());
+        let scratch = self.scratch.take().unwrap_or_else(new_scratch);
         let mut turn = Turn {
             scratch,
             now: self.now(),
@@ -135,6 +137,10 @@ impl TurnState {
         self.scratch = Some(turn.scratch);
         result
     }
+}
+
+fn new_scratch() -> Box<[u8]> {
+    vec![0; CHUNK + ROOM].into_boxed_slice()
 }
 
 impl Pump {
@@ -181,13 +187,13 @@ impl Pump {
         self.open_at(place, tunnel)
     }
 
-    /// Takes a session over whose place was kept, and whose agent's socket is watched already.
+    /// Takes a session over in the place of a guest, its agent's socket.
     ///
     /// # Errors
     /// When the client's socket cannot be watched; the session then counts as failed.
     pub fn open_at(&self, place: Place, tunnel: Tunnel) -> io::Result<()> {
         let begun = self.inner.borrow_mut().begin(place.slot, tunnel);
-        // It is free again if the session has not begun.
+        // It is given up if the session has not begun.
         drop(place);
         begun
     }
@@ -255,7 +261,7 @@ impl Pump {
 }
 
 impl Inner {
-    /// Begins a session in the slot that was kept for it.
+    /// Begins a session in the slot of a guest.
     fn begin(&mut self, slot: usize, mut tunnel: Tunnel) -> io::Result<()> {
         let turn = self.next_turn;
         self.next_turn = self.next_turn.wrapping_add(1);

@@ -11,7 +11,7 @@ const MAX_EXTENSION: u16 = 256;
 
 /// Where in a chunk the stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Chunks {
+pub(in crate::http) enum Chunks {
     Size {
         size: u64,
         digits: u8,
@@ -34,10 +34,34 @@ pub(super) enum Chunks {
 
 impl Chunks {
     /// In front of a chunk.
-    pub(super) const START: Self = Self::Size { size: 0, digits: 0 };
+    pub(in crate::http) const START: Self = Self::Size { size: 0, digits: 0 };
 
     /// Walks from `at` until the bytes or the chunks end, and says where that is.
-    pub(super) fn walk(&mut self, bytes: &[u8], mut at: usize) -> Result<usize, Violation> {
+    pub(super) fn walk(&mut self, bytes: &[u8], at: usize) -> Result<usize, Violation> {
+        self.visit(bytes, at, |_| {})
+    }
+
+    /// Takes what comes next, shows what is in the chunks, and says where they have ended, or the bytes.
+    pub(in crate::http) fn take(
+        &mut self,
+        bytes: &[u8],
+        data: impl FnMut(&[u8]),
+    ) -> Result<usize, Refusal> {
+        let taken = self.visit(bytes, 0, data);
+        taken.map_err(|violation| violation.refusal)
+    }
+
+    /// Whether the last chunk has passed.
+    pub(in crate::http) fn are_over(self) -> bool {
+        self == Self::Last
+    }
+
+    fn visit(
+        &mut self,
+        bytes: &[u8],
+        mut at: usize,
+        mut data: impl FnMut(&[u8]),
+    ) -> Result<usize, Violation> {
         while at < bytes.len() {
             let byte = bytes[at];
             let refuse = |refusal| Err(Violation::nul(refusal, at));
@@ -79,7 +103,9 @@ impl Chunks {
                     _ => return refuse(Refusal::BareCr),
                 },
                 Self::Data { mut left } => {
+                    let from = at;
                     at += step_over(&mut left, bytes.len() - at);
+                    data(&bytes[from..at]);
                     *self = if left == 0 {
                         Self::DataCr
                     } else {

@@ -19,7 +19,7 @@ mod tests;
 
 pub use self::head::opens;
 
-use self::chunks::Chunks;
+pub(super) use self::chunks::Chunks;
 use self::head::Head;
 use self::lines::Lines;
 

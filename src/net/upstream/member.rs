@@ -120,6 +120,11 @@ impl Member {
         &self.address
     }
 
+    /// Whether it is known to be on this machine, and reached over TCP.
+    pub fn is_near(&self) -> bool {
+        matches!(self.address, Address::Tcp(addr) if addr.ip().is_loopback())
+    }
+
     /// Sessions and requests that are on it, or on their way to it.
     pub fn sessions(&self) -> usize {
         self.sessions.load(Ordering::SeqCst)

@@ -1,4 +1,4 @@
-//! What the pump watches: its sessions, and the agents' sockets of sessions that are about to begin.
+//! What the pump watches: its sessions, and its guests.
 
 use std::ops::{Index, IndexMut};
 use std::task::Waker;
@@ -19,10 +19,10 @@ pub(super) struct Slots {
 #[allow(clippy::large_enum_variant, reason = "nearly all are sessions")]
 enum Slot {
     Session(Relayed),
-    Expected(News),
+    Guest(News),
 }
 
-/// What the kernel has said of an agent's socket before its session began.
+/// What the kernel has said of a guest.
 #[derive(Debug, Default)]
 pub(super) struct News {
     /// There may be something to read.
@@ -51,26 +51,26 @@ impl Slots {
         self.slab.is_empty()
     }
 
-    /// Keeps a slot for a session to come.
+    /// Keeps a slot for a guest.
     pub(super) fn keep(&mut self) -> usize {
-        self.slab.insert(Slot::Expected(News::default()))
+        self.slab.insert(Slot::Guest(News::default()))
     }
 
-    /// What was heard of a session to come.
+    /// What was heard of a guest.
     pub(super) fn news(&mut self, slot: usize) -> Option<&mut News> {
         match self.slab.get_mut(slot) {
-            Some(Slot::Expected(news)) => Some(news),
+            Some(Slot::Guest(news)) => Some(news),
             _ => None,
         }
     }
 
-    /// Puts a session into the slot that was kept for it.
+    /// Puts a session into the slot of a guest.
     pub(super) fn begin(&mut self, slot: usize, session: Relayed) {
         self.slab[slot] = Slot::Session(session);
         self.sessions += 1;
     }
 
-    /// Gives a slot up, unless its session has begun.
+    /// Gives the slot of a guest up.
     pub(super) fn give_up(&mut self, slot: usize) {
         if self.news(slot).is_some() {
             self.slab.remove(slot);
@@ -94,14 +94,14 @@ impl Slots {
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Relayed)> {
         self.slab.iter().filter_map(|(slot, held)| match held {
             Slot::Session(session) => Some((slot, session)),
-            Slot::Expected(_) => None,
+            Slot::Guest(_) => None,
         })
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Relayed)> {
         self.slab.iter_mut().filter_map(|(slot, held)| match held {
             Slot::Session(session) => Some((slot, session)),
-            Slot::Expected(_) => None,
+            Slot::Guest(_) => None,
         })
     }
 
@@ -113,7 +113,7 @@ impl Slots {
                 self.sessions -= 1;
                 Some(session)
             }
-            Slot::Expected(_) => None,
+            Slot::Guest(_) => None,
         }
     }
 
@@ -126,7 +126,7 @@ impl Slots {
     ) -> Page {
         Page::of(&self.slab, from, limit, |slot, held| match held {
             Slot::Session(session) => Some(facts(slot, session)),
-            Slot::Expected(_) => None,
+            Slot::Guest(_) => None,
         })
     }
 }

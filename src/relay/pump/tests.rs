@@ -1,5 +1,6 @@
 //! The pump on real sockets.
 
+use std::future::poll_fn;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::pin::pin;
@@ -126,19 +127,17 @@ async fn driven<T>(
 async fn who_waits_for_an_agents_answer_is_woken() {
     let (pump, driver) = Pump::new(WorkerIndex(0)).unwrap();
     let (mut agent, inner) = pair();
-    let expected = pump.expect(inner.into()).unwrap();
-    let mut heard = [0; 6];
-    let nothing = expected.read(&mut heard).unwrap_err();
+    let guest = pump.host(inner.into()).unwrap();
+    let nothing = guest.read(<[u8]>::to_vec).unwrap_err();
     assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
     let waiting = async {
-        expected.readable().await;
-        expected.read(&mut heard).unwrap()
+        poll_fn(|cx| guest.poll_readable(cx)).await;
+        guest.read(<[u8]>::to_vec).unwrap()
     };
     let answering = async { agent.write_all(b"answer").unwrap() };
     let both = async { tokio::join!(waiting, answering).0 };
     let driver = pin!(driver);
-    assert_eq!(driven(driver, both).await, 6);
-    assert_eq!(&heard, b"answer");
+    assert_eq!(driven(driver, both).await, b"answer");
 }
 
 /// What comes after the answer was read and before the session begins is told of by no further edge.
@@ -148,17 +147,17 @@ async fn nothing_is_lost_that_comes_before_the_session_begins() {
         let (pump, driver) = Pump::new(WorkerIndex(0)).unwrap();
         let (mut agent, inner) = pair();
         let (mut client, outer) = pair();
-        let expected = pump.expect(inner.into()).unwrap();
-        let slot = expected.slot();
+        let guest = pump.host(inner.into()).unwrap();
+        let slot = guest.slot();
         let relaying = async {
             agent.write_all(b"answer").unwrap();
-            expected.readable().await;
-            assert_eq!(expected.read(&mut [0; 64]).unwrap(), 6);
+            poll_fn(|cx| guest.poll_readable(cx)).await;
+            assert_eq!(guest.read(<[u8]>::len).unwrap(), 6);
             agent.write_all(b"more").unwrap();
             if is_last {
                 agent.shutdown(Shutdown::Write).unwrap();
             }
-            expected.readable().await;
+            poll_fn(|cx| guest.poll_readable(cx)).await;
             let is_heard = |news: &mut News| news.hung_up || (news.readable && !is_last);
             while !pump
                 .inner
@@ -169,7 +168,7 @@ async fn nothing_is_lost_that_comes_before_the_session_begins() {
             {
                 tokio::task::yield_now().await;
             }
-            let (upstream, place) = expected.into_parts();
+            let (upstream, place) = guest.into_parts();
             let tunnel = tunnel(outer, upstream).await;
             pump.open_at(place, tunnel).unwrap();
             client.set_nonblocking(true).unwrap();
@@ -189,21 +188,21 @@ async fn nothing_is_lost_that_comes_before_the_session_begins() {
 }
 
 #[tokio::test]
-async fn a_session_to_come_is_none_and_its_place_is_given_up() {
+async fn a_guest_is_no_session_and_its_place_is_given_up() {
     let (pump, _never_driven) = Pump::new(WorkerIndex(0)).unwrap();
     let (_agent, inner) = pair();
-    let expected = pump.expect(inner.into()).unwrap();
-    let slot = expected.slot();
+    let guest = pump.host(inner.into()).unwrap();
+    let slot = guest.slot();
     assert!(pump.is_empty());
     assert!(pump.list(0, 10).facts.is_empty());
     assert!(pump.cut(&Whom::All).cut.is_empty());
-    drop(expected);
+    drop(guest);
     let (_agent, inner) = pair();
-    let expected = pump.expect(inner.into()).unwrap();
-    assert_eq!(expected.slot(), slot);
-    let socket = expected.into_socket().unwrap();
+    let guest = pump.host(inner.into()).unwrap();
+    assert_eq!(guest.slot(), slot);
+    let socket = guest.into_socket().unwrap();
     // Nobody has it in a readiness set any more.
-    let again = pump.expect(socket).unwrap();
+    let again = pump.host(socket).unwrap();
     assert_eq!(again.slot(), slot);
     let (_client, outer) = pair();
     let (upstream, place) = again.into_parts();

@@ -1,7 +1,6 @@
-//! An agent's socket that the pump watches before its session begins: nobody else watches it meanwhile, and it is
-//! not put from one readiness set into another.
+//! An agent's socket that the pump watches for somebody else: for as long as that needs, or until its session begins,
+//! with nothing put from one readiness set into another.
 
-use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::task::{Context, Poll};
@@ -14,17 +13,17 @@ use socket2::Socket;
 
 use super::{Inner, Pump};
 use crate::relay::half::watch;
-use crate::relay::relayed::token;
+use crate::relay::relayed::{CHUNK, token};
 use crate::session::Direction;
 
-/// A connected, non-blocking socket of a session to come, watched by the pump.
+/// A connected, non-blocking socket of no session, watched by the pump.
 #[derive(Debug)]
-pub struct Expected {
+pub struct Guest {
     place: Place,
     socket: Socket,
 }
 
-/// The place that a pump keeps for a session, given up when this is dropped before the session has begun.
+/// A guest's place in the pump, which a session may take over. It is given up when this is dropped before.
 #[derive(Debug)]
 pub struct Place {
     pump: Pump,
@@ -32,16 +31,16 @@ pub struct Place {
 }
 
 impl Pump {
-    /// Watches an agent's socket, TCP or unix, for a session to come.
+    /// Watches an agent's socket, TCP or unix.
     ///
     /// # Errors
     /// When it cannot be watched.
-    pub fn expect(&self, socket: Socket) -> io::Result<Expected> {
+    pub fn host(&self, socket: Socket) -> io::Result<Guest> {
         let place = self.keep_place(&socket)?;
-        Ok(Expected { place, socket })
+        Ok(Guest { place, socket })
     }
 
-    /// Watches a socket under the token of a place that is kept from now on.
+    /// Watches an agent's socket under the token of a place that is kept from now on.
     pub(super) fn keep_place(&self, socket: &Socket) -> io::Result<Place> {
         let slot = self.inner.borrow_mut().slots.keep();
         let pump = self.clone();
@@ -53,7 +52,7 @@ impl Pump {
     }
 }
 
-impl Expected {
+impl Guest {
     /// Writes what fits.
     ///
     /// # Errors
@@ -64,35 +63,38 @@ impl Expected {
         })?)
     }
 
-    /// Waits until there may be something to read.
-    pub async fn readable(&self) {
-        poll_fn(|cx| self.poll_readable(cx)).await;
-    }
-
-    fn poll_readable(&self, cx: &Context<'_>) -> Poll<()> {
+    /// Ready when there may be something to read.
+    pub fn poll_readable(&self, cx: &Context<'_>) -> Poll<()> {
         let Place { pump, slot } = &self.place;
         match pump.inner.borrow_mut().slots.news(*slot) {
             Some(news) if !news.is_any() => {
-                news.waker = Some(cx.waker().clone());
+                let waker = news.waker.as_ref();
+                if !waker.is_some_and(|waker| waker.will_wake(cx.waker())) {
+                    news.waker = Some(cx.waker().clone());
+                }
                 Poll::Pending
             }
             _ => Poll::Ready(()),
         }
     }
 
-    /// Reads what there is; zero is the end of the stream.
+    /// Reads what there is into the pump's scratch, and has `f` look at it; nothing is the end of the stream. The
+    /// pump cannot be asked for anything meanwhile.
     ///
     /// # Errors
     /// What the system says; `WouldBlock` where nothing has come.
-    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let room = buffer.len();
-        let read = retry_on_intr(|| recv(&self.socket, &mut *buffer, RecvFlags::empty()));
+    pub fn read<T>(&self, f: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
         let Place { pump, slot } = &self.place;
-        if let Some(news) = pump.inner.borrow_mut().slots.news(*slot) {
+        let inner = &mut *pump.inner.borrow_mut();
+        let scratch = &mut inner.turn.scratch()[..CHUNK];
+        let read = retry_on_intr(|| recv(&self.socket, &mut *scratch, RecvFlags::empty()));
+        if let Some(news) = inner.slots.news(*slot) {
             // A short read has emptied the socket (epoll(7)); the next bytes are an edge.
-            news.readable = matches!(read, Ok((n, _)) if n == room);
+            news.readable = matches!(read, Ok((CHUNK, _)));
+            news.hung_up &= read.is_ok();
         }
-        Ok(read?.0)
+        let (n, _) = read?;
+        Ok(f(&scratch[..n]))
     }
 
     #[cfg(test)]
@@ -100,7 +102,7 @@ impl Expected {
         self.place.slot
     }
 
-    /// The socket, and the place where its session begins.
+    /// The socket, and the place that its session may take over.
     pub fn into_parts(self) -> (Socket, Place) {
         (self.socket, self.place)
     }
@@ -125,7 +127,7 @@ impl Drop for Place {
 }
 
 impl Inner {
-    /// Notes what the kernel says of a socket whose session has not begun.
+    /// Notes what the kernel says of a guest.
     pub(super) fn hear(&mut self, slot: usize, event: &Event) {
         let Some(news) = self.slots.news(slot) else {
             return;
