@@ -45,11 +45,11 @@ pub(super) enum Framing {
 }
 
 /// What bytes have come to.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 struct Piece {
     data: Vec<u8>,
-    /// Set behind the last of all.
-    end: Option<HeaderMap>,
+    /// How it ended behind that, if it did: with trailers or none.
+    end: Option<Result<HeaderMap, StreamError>>,
 }
 
 /// An agent's stream of events.
@@ -58,8 +58,9 @@ pub(super) struct EventStream {
     framing: Framing,
     /// What was read with the head.
     early: Bytes,
-    /// Once nothing more comes but these trailers.
-    end: Option<HeaderMap>,
+    /// How it has ended, and whether that is to be told.
+    end: Option<Result<HeaderMap, StreamError>>,
+    is_told: bool,
     /// Its endpoint, with the session counted on it.
     seat: Seat,
 }
@@ -71,25 +72,26 @@ impl Framing {
     }
 
     /// Takes what comes next; nothing is the end of the connection.
-    fn take(&mut self, bytes: &[u8]) -> Result<Piece, StreamError> {
+    fn take(&mut self, bytes: &[u8]) -> Piece {
         let mut data = Vec::with_capacity(bytes.len());
-        let (chunks, trailers) = match self {
+        let end = match self {
             Framing::UntilTheEnd => {
                 data.extend_from_slice(bytes);
-                let end = bytes.is_empty().then(HeaderMap::new);
-                return Ok(Piece { data, end });
+                bytes.is_empty().then(|| Ok(HeaderMap::new()))
             }
-            Framing::Chunked(..) if bytes.is_empty() => return Err(StreamError::Incomplete),
-            Framing::Chunked(chunks, trailers) => (chunks, trailers),
+            Framing::Chunked(..) if bytes.is_empty() => Some(Err(StreamError::Incomplete)),
+            Framing::Chunked(chunks, trailers) => {
+                match chunks.take(bytes, |piece| data.extend_from_slice(piece)) {
+                    Ok(at) if chunks.are_over() => {
+                        trailers.extend_from_slice(&bytes[at..]);
+                        parse(trailers).transpose()
+                    }
+                    Ok(_) => None,
+                    Err(refusal) => Some(Err(StreamError::Chunks(refusal))),
+                }
+            }
         };
-        let at = chunks.take(bytes, |piece| data.extend_from_slice(piece));
-        let at = at.map_err(StreamError::Chunks)?;
-        let mut end = None;
-        if chunks.are_over() {
-            trailers.extend_from_slice(&bytes[at..]);
-            end = parse(trailers)?;
-        }
-        Ok(Piece { data, end })
+        Piece { data, end }
     }
 }
 
@@ -118,6 +120,7 @@ impl EventStream {
             framing,
             early,
             end: None,
+            is_told: false,
             seat,
         }
     }
@@ -129,7 +132,7 @@ impl EventStream {
 
     /// Whether all of it has come.
     pub(super) fn is_over(&self) -> bool {
-        self.end.as_ref().is_some_and(HeaderMap::is_empty)
+        matches!(&self.end, Some(Ok(trailers)) if trailers.is_empty())
     }
 
     pub(super) fn poll_frame(
@@ -137,26 +140,37 @@ impl EventStream {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         loop {
-            if let Some(trailers) = &mut self.end {
-                let trailers = mem::take(trailers);
-                return Poll::Ready((!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers))));
+            match &mut self.end {
+                Some(Ok(trailers)) => {
+                    let trailers = mem::take(trailers);
+                    let is_any = !trailers.is_empty();
+                    return Poll::Ready(is_any.then(|| Ok(Frame::trailers(trailers))));
+                }
+                Some(Err(_)) if !self.is_told => {
+                    // What came before is written first: an error has hyper write nothing more.
+                    self.is_told = true;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Some(_) => {
+                    let error = self.end.replace(Ok(HeaderMap::new()));
+                    return Poll::Ready(error.and_then(Result::err).map(Err));
+                }
+                None => {}
             }
             let framing = &mut self.framing;
-            let taken = match mem::take(&mut self.early) {
+            let piece = match mem::take(&mut self.early) {
                 early if !early.is_empty() => framing.take(&early),
                 _ => {
                     ready!(self.agent.poll_readable(cx));
                     match self.agent.read(|bytes| framing.take(bytes)) {
+                        Ok(piece) => piece,
                         Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
-                        read => read.unwrap_or_else(|e| Err(e.into())),
+                        Err(e) => Piece {
+                            data: Vec::new(),
+                            end: Some(Err(e.into())),
+                        },
                     }
-                }
-            };
-            let piece = match taken {
-                Ok(piece) => piece,
-                Err(e) => {
-                    self.end = Some(HeaderMap::new());
-                    return Poll::Ready(Some(Err(e)));
                 }
             };
             self.end = piece.end;
@@ -164,5 +178,88 @@ impl EventStream {
                 return Poll::Ready(Some(Ok(Frame::data(piece.data.into()))));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
+    use super::*;
+
+    /// What pieces come to, one after the other.
+    fn taken<'b>(
+        mut framing: Framing,
+        pieces: impl IntoIterator<Item = &'b [u8]>,
+    ) -> Result<Piece, StreamError> {
+        let mut all = Piece::default();
+        for piece in pieces {
+            let Piece { data, end } = framing.take(piece);
+            all.data.extend(data);
+            all.end = all.end.or(end.transpose()?.map(Ok));
+        }
+        Ok(all)
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_are_the_same_however_they_are_cut(
+            chunks in vec(vec(any::<u8>(), 1..300), 0..6),
+            trailers in any::<bool>(),
+            cuts in vec(any::<Index>(), 0..12),
+        ) {
+            let mut bytes = Vec::new();
+            for chunk in &chunks {
+                bytes.extend_from_slice(format!("{:X}\r\n", chunk.len()).as_bytes());
+                bytes.extend_from_slice(chunk);
+                bytes.extend_from_slice(b"\r\n");
+            }
+            bytes.extend_from_slice(b"0\r\n");
+            if trailers {
+                bytes.extend_from_slice(b"x-sum: 1\r\n");
+            }
+            bytes.extend_from_slice(b"\r\n");
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len())).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            cuts.dedup();
+            let pieces = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]);
+            let Piece { data, end } = taken(Framing::chunked(), pieces).unwrap();
+            prop_assert_eq!(data, chunks.concat());
+            let end = end.expect("an end").unwrap();
+            prop_assert_eq!(end.get("x-sum").is_some(), trailers);
+            // Before its last byte it is not over, and the end of the connection is none of its own.
+            let short = &bytes[..bytes.len() - 1];
+            prop_assert!(taken(Framing::chunked(), [short]).unwrap().end.is_none());
+            prop_assert!(taken(Framing::chunked(), [short, b""]).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_no_chunk_is_an_error() {
+        for bytes in [
+            "x\r\n",
+            "5\r\ndata:XX",
+            "5\ndata:",
+            "\r\n",
+            "0\r\n: x\r\n\r\n",
+        ] {
+            let taken = taken(Framing::chunked(), [bytes.as_bytes()]);
+            assert!(taken.is_err(), "{bytes:?}: {taken:?}");
+        }
+        let endless = format!("0\r\nx: {}", "x".repeat(TRAILERS));
+        assert!(taken(Framing::chunked(), [endless.as_bytes()]).is_err());
+    }
+
+    #[test]
+    fn without_chunks_the_end_of_the_connection_is_the_end() {
+        let Piece { data, end } = taken(Framing::UntilTheEnd, [&b"data: 1\n\n"[..]]).unwrap();
+        assert_eq!(data, b"data: 1\n\n");
+        assert!(end.is_none());
+        let Piece { data, end } = taken(Framing::UntilTheEnd, [&b"data: 1\n\n"[..], b""]).unwrap();
+        assert_eq!(data, b"data: 1\n\n");
+        assert_eq!(end.unwrap().unwrap(), HeaderMap::new());
     }
 }

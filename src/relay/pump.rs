@@ -33,6 +33,9 @@ use super::pipe::Pipes;
 use super::relayed::{CHUNK, Progress, ROOM, Relayed, Speech, Turn, token};
 use super::traffic::Micros;
 
+/// So many turns go by one look at the clock: they take a fraction of a millisecond, and looks are felt in what a small
+/// message costs.
+const ONE_LOOK: usize = 16;
 /// Cut sessions that are kept to be told of one by one.
 const LISTED: usize = 100;
 
@@ -103,6 +106,8 @@ struct Inner {
 struct TurnState {
     scratch: Option<Box<[u8]>>,
     epoch: Instant,
+    /// What turns take for the time.
+    now: Micros,
     allowance: Allowance,
     pipes: Option<Pipes>,
 }
@@ -110,6 +115,13 @@ struct TurnState {
 impl TurnState {
     fn now(&self) -> Micros {
         Micros(u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Looks at the clock before the first of some turns, and before every so many of them.
+    fn look_at_the_clock(&mut self, turns: usize) {
+        if turns.is_multiple_of(ONE_LOOK) {
+            self.now = self.now();
+        }
     }
 
     fn moment(&self, at: Instant) -> Micros {
@@ -127,7 +139,7 @@ impl TurnState {
         let scratch = self.scratch.take().unwrap_or_else(new_scratch);
         let mut turn = Turn {
             scratch,
-            now: self.now(),
+            now: self.now,
             allowance: self.allowance,
             pipes: self.pipes.take().unwrap_or_default(),
         };
@@ -155,6 +167,7 @@ impl Pump {
         let turn = TurnState {
             scratch: None,
             epoch: Instant::now(),
+            now: Micros::default(),
             allowance: Allowance::default(),
             pipes: None,
         };
@@ -267,7 +280,8 @@ impl Inner {
         self.next_turn = self.next_turn.wrapping_add(1);
         let to_upstream = std::mem::take(&mut tunnel.to_upstream);
         let to_client = std::mem::take(&mut tunnel.to_client);
-        let mut session = Relayed::new(tunnel, self.turn.now(), turn);
+        self.turn.look_at_the_clock(0);
+        let mut session = Relayed::new(tunnel, self.turn.now, turn);
         let client = &session.halves[Direction::ToUpstream.index()];
         client.register(&self.registry, token(slot, Direction::ToUpstream))?;
         self.turn.with(|turn| {
@@ -390,7 +404,8 @@ impl Inner {
     }
 
     fn give_more(&mut self) {
-        for slot in std::mem::take(&mut self.again) {
+        for (turns, slot) in std::mem::take(&mut self.again).into_iter().enumerate() {
+            self.turn.look_at_the_clock(turns);
             self.give_turn(slot);
         }
     }

@@ -38,6 +38,7 @@ mod drain_peers;
 mod drain_refuses;
 mod drain_tcp;
 mod drain_websocket;
+mod event_streams;
 mod faults;
 mod house;
 mod http_rules;

@@ -134,6 +134,7 @@ fn attend(poll: &mut mio::Poll, events: &mut Events, inner: &mut Inner) -> io::R
     }
     let mut seen = 0;
     for event in &*events {
+        inner.turn.look_at_the_clock(seen);
         seen += 1;
         inner.on_event(event);
     }
