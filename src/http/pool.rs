@@ -3,6 +3,7 @@
 mod direct;
 
 use std::cell::RefCell;
+use std::fmt;
 use std::future::poll_fn;
 use std::mem;
 use std::pin::pin;
@@ -157,6 +158,15 @@ impl Lease {
     /// Gives the connection up, for what goes on over it: the place on the endpoint is what is left.
     pub(super) fn into_seat(self) -> Seat {
         self.seat
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let upstream = self.upstream();
+        f.debug_struct("Lease")
+            .field("upstream", &upstream)
+            .finish_non_exhaustive()
     }
 }
 
@@ -341,7 +351,7 @@ impl Agent {
         // A stream keeps its connection, and costs less without hyper: what waits is for requests.
         let is_for_long = head.is_some() && is_event_source(request) && seat.member().is_near();
         let may_be_repeated = request.method().is_idempotent() && request.body().is_end_stream();
-        while let Some(connection) = self.pooled(&seat).filter(|_| !is_for_long) {
+        while !is_for_long && let Some(connection) = self.pooled(&seat) {
             let written = may_be_repeated.then(|| connection.written.clone());
             if let Some(written) = &written {
                 written.await_next();

@@ -93,6 +93,7 @@ pub(super) async fn forward(
             let response = response.map(|stream| AgentBody::Events(Box::new(stream)));
             (response, None)
         }
+        Ok(Answer::Switched(_)) if upgrade.is_none() => return Ok(unasked(&conn)),
         Ok(Answer::Switched(switched)) => {
             conn.note_upstream(switched.upstream.as_ref());
             return Ok(upgrade::accept_switched(&site, &conn, switched));
@@ -108,9 +109,7 @@ pub(super) async fn forward(
 
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let (Some(_), Some(lease)) = (upgrade, lease) else {
-            conn.complete(Outcome::Failed);
-            let detail = "the agent switched protocols without being asked";
-            return Ok(last_problem(StatusCode::BAD_GATEWAY, detail));
+            return Ok(unasked(&conn));
         };
         return Ok(upgrade::accept(&site, &conn, response, lease));
     }
@@ -193,6 +192,13 @@ fn bad_request(site: &Site, conn: &Conn, detail: &'static str) -> Response<Respo
     site.ledger.refused(site.listener, Refusal::BadRequest);
     conn.complete(Outcome::Failed);
     last_problem(StatusCode::BAD_REQUEST, detail)
+}
+
+/// Our answer in the place of a 101 that the client has not asked for.
+fn unasked(conn: &Conn) -> Response<ResponseBody> {
+    conn.complete(Outcome::Failed);
+    let detail = "the agent switched protocols without being asked";
+    last_problem(StatusCode::BAD_GATEWAY, detail)
 }
 
 /// Requests go to the agent in origin form; an absolute target takes the place of the Host field

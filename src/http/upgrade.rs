@@ -27,7 +27,6 @@ use super::server::Site;
 #[derive(Debug)]
 pub(super) struct Upgrade {
     agent: AgentSide,
-    seat: Seat,
     counted: Counted,
     ticket: Option<Box<Ticket>>,
     speech: Speech,
@@ -36,14 +35,22 @@ pub(super) struct Upgrade {
 /// Where the agent's socket is.
 #[derive(Debug)]
 enum AgentSide {
-    /// In hyper's hands, until its connection has read the 101.
-    Hyper(OnUpgrade),
-    /// In the pump's, with what was read beyond the 101.
-    Pump(Guest, Bytes),
+    /// In hyper's hands, whose connection lives as long as its lease.
+    Hyper(OnUpgrade, Lease),
+    /// In the pump's, with what was read beyond the 101, and the session's seat on its endpoint.
+    Pump(Guest, Bytes, Seat),
 }
 
-/// An agent's socket, its TLS, what was read of it ahead, and its place if it has one.
-type AgentParts = (socket2::Socket, Option<Box<Layer>>, Bytes, Option<Place>);
+/// What the pump takes over of an agent.
+struct AgentParts {
+    socket: socket2::Socket,
+    tls: Option<Box<Layer>>,
+    /// Read ahead.
+    early: Bytes,
+    seat: Seat,
+    /// Where its socket is watched, if it is.
+    place: Option<Place>,
+}
 
 /// Passes the agent's 101 on, which was read by hyper.
 pub(super) fn accept(
@@ -52,11 +59,8 @@ pub(super) fn accept(
     mut response: Response<AgentBody>,
     lease: Lease,
 ) -> Response<ResponseBody> {
-    let agent = AgentSide::Hyper(hyper::upgrade::on(&mut response));
-    // The agent's connection was HTTP's until here.
-    let seat = lease.into_seat();
-    let (head, _) = response.into_parts();
-    pass_on(site, conn, Response::from_parts(head, ()), agent, seat)
+    let agent = AgentSide::Hyper(hyper::upgrade::on(&mut response), lease);
+    pass_on(site, conn, response.map(drop), agent)
 }
 
 /// Passes the agent's 101 on, whose connection was never hyper's.
@@ -65,8 +69,8 @@ pub(super) fn accept_switched(
     conn: &Conn,
     switched: Switched,
 ) -> Response<ResponseBody> {
-    let agent = AgentSide::Pump(switched.agent, switched.rest);
-    pass_on(site, conn, switched.head, agent, switched.seat)
+    let agent = AgentSide::Pump(switched.agent, switched.rest, switched.seat);
+    pass_on(site, conn, switched.head, agent)
 }
 
 /// Passes a 101 on, and notes what the connection goes on as when it is written.
@@ -75,7 +79,6 @@ fn pass_on(
     conn: &Conn,
     mut response: Response<()>,
     agent: AgentSide,
-    seat: Seat,
 ) -> Response<ResponseBody> {
     let headers = response.headers_mut();
     let protocol = headers.get(UPGRADE).cloned();
@@ -95,14 +98,13 @@ fn pass_on(
     conn.hand_record_on(&mut counted, StatusCode::SWITCHING_PROTOCOLS);
     let upgrade = Upgrade {
         agent,
-        seat,
         counted,
         ticket: conn.take_ticket(),
         speech,
     };
     conn.goes_on_as(upgrade);
     conn.complete(Outcome::Finished);
-    response.map(|_| ResponseBody::whole(Bytes::new()))
+    response.map(|()| ResponseBody::whole(Bytes::new()))
 }
 
 impl Upgrade {
@@ -115,7 +117,7 @@ impl Upgrade {
         to_upstream: Bytes,
     ) {
         // Who has gone in between leaves a session that counts as failed.
-        let Some((upstream, upstream_tls, to_client, place)) = self.agent.into_parts().await else {
+        let Some(agent) = self.agent.into_parts().await else {
             return;
         };
         let (Ok((client, client_tls)), Some(connected)) =
@@ -126,11 +128,11 @@ impl Upgrade {
         let tunnel = Tunnel {
             client,
             client_tls,
-            upstream,
-            upstream_tls,
-            seat: self.seat,
+            upstream: agent.socket,
+            upstream_tls: agent.tls,
+            seat: agent.seat,
             to_upstream,
-            to_client,
+            to_client: agent.early,
             speech: self.speech,
             goodbye: Rc::clone(&site.goodbye),
             connected,
@@ -140,7 +142,7 @@ impl Upgrade {
             ticket: self.ticket,
             max_message: site.max_message(),
         };
-        let opened = match place {
+        let opened = match agent.place {
             Some(place) => site.pump.open_at(place, tunnel),
             None => site.pump.open(tunnel),
         };
@@ -153,16 +155,30 @@ impl Upgrade {
 impl AgentSide {
     /// Takes it from whoever has it; none when it has gone.
     async fn into_parts(self) -> Option<AgentParts> {
-        let upgraded = match self {
-            AgentSide::Pump(expected, rest) => {
-                let (socket, place) = expected.into_parts();
-                return Some((socket, None, rest, Some(place)));
+        match self {
+            AgentSide::Pump(guest, early, seat) => {
+                let (socket, place) = guest.into_parts();
+                Some(AgentParts {
+                    socket,
+                    tls: None,
+                    early,
+                    seat,
+                    place: Some(place),
+                })
             }
-            AgentSide::Hyper(upgraded) => upgraded.await.ok()?,
-        };
-        let parts = upgraded.downcast::<TokioIo<AgentIo>>().ok()?;
-        let (socket, tls) = parts.io.into_inner().socket.into_parts().ok()?;
-        Some((socket, tls, parts.read_buf, None))
+            AgentSide::Hyper(upgraded, lease) => {
+                let parts = upgraded.await.ok()?.downcast::<TokioIo<AgentIo>>().ok()?;
+                let (socket, tls) = parts.io.into_inner().socket.into_parts().ok()?;
+                Some(AgentParts {
+                    socket,
+                    tls,
+                    early: parts.read_buf,
+                    // The agent's connection was HTTP's until here.
+                    seat: lease.into_seat(),
+                    place: None,
+                })
+            }
+        }
     }
 }
 

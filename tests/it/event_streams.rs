@@ -245,3 +245,45 @@ async fn who_asks_for_a_stream_may_be_answered_otherwise() {
         assert_eq!((response.status, &*response.text()), (status, body));
     }
 }
+
+/// A stream keeps its connection to the agent, so it takes none that waits for requests.
+#[tokio::test]
+async fn a_stream_leaves_the_connections_of_requests_alone() {
+    let (told, mut seen) = mpsc::unbounded_channel();
+    let agent = Agent::scripted(move |number, mut wire| {
+        let told = told.clone();
+        async move {
+            while let Some((head, _)) = wire.next_request().await {
+                let _ = told.send((number, head.lists("accept", "text/event-stream")));
+                let answer = match head.lists("accept", "text/event-stream") {
+                    true => CHUNKED,
+                    false => "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+                };
+                let _ = wire.send(answer).await;
+            }
+        }
+    });
+    let proxy = Proxy::http(agent.addr).start().await;
+    let mut client = Wire::connect(proxy.addr("web")).await.unwrap();
+    let mut subscribers = Vec::new();
+    for _ in 0..3 {
+        client.request("GET", "/", &[], b"").await.unwrap();
+        let mut subscriber = subscribed(&proxy).await;
+        within(10, "the stream", subscriber.head()).await.unwrap();
+        subscribers.push(subscriber);
+    }
+    let (mut requests, mut streams) = (Vec::new(), Vec::new());
+    while let Ok((number, is_stream)) = seen.try_recv() {
+        match is_stream {
+            true => streams.push(number),
+            false => requests.push(number),
+        }
+    }
+    assert_eq!((requests.len(), streams.len()), (3, 3));
+    requests.dedup();
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    streams.push(requests[0]);
+    streams.sort_unstable();
+    streams.dedup();
+    assert_eq!(streams.len(), 4, "{streams:?}");
+}

@@ -83,9 +83,11 @@ async fn a_101_that_nobody_asked_for_makes_no_tunnel() {
         "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nboo",
     );
     let proxy = Proxy::http(agent.addr).start().await;
-    let mut client = client_of(&proxy).await;
-    client.send(request("GET", "/", &[], b"")).await.unwrap();
-    assert_problem(&response(&mut client, "GET").await, 502);
+    for fields in [&[][..], &[("accept", "text/event-stream")]] {
+        let mut client = client_of(&proxy).await;
+        client.send(request("GET", "/", fields, b"")).await.unwrap();
+        assert_problem(&response(&mut client, "GET").await, 502);
+    }
 }
 
 #[tokio::test]
