@@ -11,12 +11,15 @@ use crate::net::proxy_protocol::{self, Header, Proxied, ReadError};
 use crate::net::set_options;
 use crate::session::{Ledger, Limiter, ListenerIndex, Refusal, Refused, Ticket};
 
+use super::tarpit::Tarpit;
+
 /// The door of a listener, as one worker keeps it.
 pub(super) struct Door {
     pub(super) listener: ListenerIndex,
     pub(super) edge: ListenerEdge,
     pub(super) ledger: Arc<Ledger>,
     pub(super) limiter: Option<Arc<Limiter>>,
+    pub(super) tarpit: Tarpit,
 }
 
 impl Door {
@@ -53,6 +56,7 @@ impl Door {
             Ok(Err(error)) => {
                 tracing::debug!(client.addr = %from, %error, "no PROXY header");
                 self.refuse(Refusal::ProxyHeader);
+                self.tarpit.clone().close(socket).await;
                 return None;
             }
             Err(_) => {

@@ -26,6 +26,7 @@ mod reload;
 mod sockets;
 #[cfg(feature = "systemd")]
 mod systemd;
+mod tarpit;
 mod tls;
 mod upkeep;
 mod watching;

@@ -27,6 +27,7 @@ use super::doors::Opening;
 use super::huge_pages::HugePages;
 use super::place::{Arrived, Place};
 use super::plan::{Plan, Served};
+use super::tarpit::Tarpit;
 use super::upkeep::Upkeep;
 use super::wiring::{Birth, Handed, Shared};
 
@@ -56,6 +57,7 @@ struct Worker {
     connections: Connections,
     tasks: Tasks,
     handshakes: Turns,
+    tarpit: Tarpit,
     upkeep: Upkeep,
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     huge_pages: HugePages,
@@ -88,6 +90,7 @@ async fn work(birth: Birth) -> io::Result<()> {
         connections: Connections::new(index),
         tasks: tasks.clone(),
         handshakes: Turns::default(),
+        tarpit: Tarpit::default(),
         plan: shared.plan.clone(),
         places: Vec::new(),
         former: Vec::new(),
@@ -214,6 +217,7 @@ impl Worker {
             edge: settings.edge.clone(),
             ledger: Arc::clone(&self.ledger),
             limiter: served.limiter.clone(),
+            tarpit: self.tarpit.clone(),
         };
         Place {
             served: Arc::clone(served),
@@ -283,7 +287,11 @@ impl Worker {
             arrival,
         };
         match place.door.knock(&arrived.socket, client) {
-            Err(()) => {}
+            Err(()) => {
+                if self.tarpit.has_room() {
+                    self.tasks.spawn(self.tarpit.clone().close(arrived.socket));
+                }
+            }
             Ok(None) => place.serve(arrived),
             Ok(Some(_)) => self.tasks.spawn(Rc::clone(place).ask(arrived)),
         }
