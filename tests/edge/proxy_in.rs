@@ -1,5 +1,7 @@
 //! The PROXY protocol before HTTP and before raw bytes, by HAProxy and by hand.
 
+use std::time::{Duration, Instant};
+
 use crate::harness::agent::Agent;
 use crate::harness::wire::{End, Wire, request};
 use crate::harness::{Proxy, within};
@@ -165,4 +167,18 @@ async fn haproxy_says_whose_a_connection_is() {
     }
     let scrape = proxy.scrape().await.unwrap();
     assert_eq!(all_refused(&scrape), 0.0);
+}
+
+/// Who comes again and again would keep the core from the others: the least that it takes is no matter of speed.
+#[tokio::test]
+async fn who_is_refused_is_closed_after_a_while() {
+    let agent = mirror();
+    let untrusting = "proxy_protocol = \"required\"\nproxy_trusted = [\"10.0.0.0/8\"]";
+    for (listener, bytes) in [(untrusting, LINE), (REQUIRED, b"PROXY TCP5 x\r\n")] {
+        let proxy = proxy("http", agent.addr, listener, "").await;
+        let begun = Instant::now();
+        assert!(is_closed(&proxy, bytes).await);
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_millis(50), "{took:?}");
+    }
 }
