@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, CONTENT_TYPE, Entry, FORWARDED, HOST, HeaderName, HeaderValue, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, Entry, FORWARDED, HOST, HeaderName, HeaderValue, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, Request, Version};
 
@@ -55,7 +55,8 @@ pub(super) fn is_last<B>(request: &Request<B>) -> bool {
 }
 
 /// Takes away what belongs to the connection the message came on. What the `Connection` field
-/// names goes too, but for what frames the message or routes it.
+/// names goes too, but for what frames the message or routes it. A length beside a transfer coding is not the
+/// message's (RFC 9112 6.3).
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if !headers.keys().any(is_hop_by_hop) {
         return;
@@ -67,13 +68,16 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .filter_map(|name| name.trim().parse().ok())
-            .filter(|name| *name != HOST && *name != http::header::CONTENT_LENGTH)
+            .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
             // These go below, and most heads name no others.
             .filter(|name| !is_hop_by_hop(name))
             .collect();
         for name in named {
             headers.remove(name);
         }
+    }
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
     }
     for name in HOP_BY_HOP {
         headers.remove(name);
