@@ -1,5 +1,6 @@
 //! The body of an agent's response, whichever way it comes.
 
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -13,6 +14,8 @@ use super::event_stream::{EventStream, StreamError};
 pub(super) enum AgentBody {
     /// In hyper's hands.
     Hyper(Incoming),
+    /// All of it, until it is taken.
+    Whole(Bytes),
     /// Read from the socket itself.
     Events(Box<EventStream>),
 }
@@ -41,6 +44,10 @@ impl Body for AgentBody {
                 let frame = Pin::new(body).poll_frame(cx);
                 frame.map(|frame| Some(frame?.map_err(BodyError::from)))
             }
+            AgentBody::Whole(bytes) => {
+                let bytes = mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
             AgentBody::Events(stream) => {
                 let frame = stream.poll_frame(cx);
                 frame.map(|frame| Some(frame?.map_err(BodyError::from)))
@@ -51,6 +58,7 @@ impl Body for AgentBody {
     fn is_end_stream(&self) -> bool {
         match self {
             AgentBody::Hyper(body) => body.is_end_stream(),
+            AgentBody::Whole(bytes) => bytes.is_empty(),
             AgentBody::Events(stream) => stream.is_over(),
         }
     }
@@ -58,6 +66,7 @@ impl Body for AgentBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             AgentBody::Hyper(body) => body.size_hint(),
+            AgentBody::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             AgentBody::Events(_) => SizeHint::default(),
         }
     }

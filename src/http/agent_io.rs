@@ -34,6 +34,11 @@ impl Asked {
         }
     }
 
+    /// Whether nothing has come of the answer.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.answer.is_empty()
+    }
+
     /// Takes what hyper writes.
     fn swallow(&mut self, n: usize) -> Poll<io::Result<usize>> {
         self.is_told = true;

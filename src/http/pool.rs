@@ -1,8 +1,9 @@
 //! The client side: one worker's connections to one agent, kept and used again.
 
 mod direct;
+mod exchange;
+mod shelves;
 
-use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::mem;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -21,23 +23,20 @@ use tokio::sync::oneshot;
 
 use crate::config::{ProxyOut, Upstream};
 use crate::net::proxy_protocol::Proxied;
-use crate::net::{DialError, Dialer, Dialled, Endpoints, Key, Member, Seat, Socket, Tasks, Tick};
+use crate::net::{DialError, Dialer, Dialled, Endpoints, Key, Member, Seat, Socket, Tasks};
 use crate::relay::Pump;
 use crate::session::EndpointId;
 
-use direct::Heard;
 pub(super) use direct::Switched;
+use direct::{Direct, Heard};
+use shelves::{Quiet, Shelves};
 
-use super::admission::is_event_source;
 use super::agent_io::{AgentIo, Asked};
 use super::event_stream::EventStream;
 use super::request_body::{RequestBody, Sending};
 use super::server::BUFFER;
 use super::waiting::WaitingRoom;
 use super::written_head::WrittenHead;
-
-/// Connections kept per worker and endpoint; more than that are closed when they fall idle.
-const KEPT: usize = 1024;
 
 /// Why the agent gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -62,18 +61,7 @@ pub(super) enum AgentError {
     Timeout(Duration),
 }
 
-struct Idle {
-    connection: Open,
-    since: Tick,
-}
-
-/// The connections to one endpoint that wait for the next request.
-struct Shelf {
-    member: Arc<Member>,
-    idle: Vec<Idle>,
-}
-
-/// A connection: its task ends with it.
+/// A connection in hyper's hands: its task ends with it.
 struct Open {
     sender: SendRequest<RequestBody>,
     written: WrittenHead,
@@ -85,9 +73,7 @@ struct Open {
 /// One worker's way to one agent.
 pub struct Agent {
     dialer: Dialer,
-    /// One for each endpoint that was used lately.
-    shelves: RefCell<Vec<Shelf>>,
-    idle_timeout: Duration,
+    shelves: Shelves,
     response_timeout: Option<Duration>,
     waiting: WaitingRoom,
     tasks: Tasks,
@@ -103,6 +89,8 @@ pub struct Agent {
 pub(super) enum Answer {
     /// The head of a response, and the connection that its body comes on.
     Response(Response<Incoming>, Lease),
+    /// All of a response, its endpoint, and the agent's address, where it is told of.
+    Whole(Response<Bytes>, Seat, Option<Arc<str>>),
     /// That it goes on in another protocol.
     Switched(Switched),
     /// A stream of events, and the agent's address, where it is told of.
@@ -131,27 +119,8 @@ impl Lease {
             sending,
             seat,
         } = self;
-        // One that began with a client's name is that client's alone.
-        let is_anyones = agent.proxy_protocol == ProxyOut::Off;
-        let usable = is_anyones && sending.complete.get() && !connection.sender.is_closed();
-        if !usable || !seat.member().takes_sessions() {
-            return;
-        }
-        let mut shelves = agent.shelves.borrow_mut();
-        let known = shelves.iter().position(|shelf| shelf.is_of(&seat));
-        let at = known.unwrap_or_else(|| {
-            shelves.push(Shelf {
-                member: Arc::clone(seat.member()),
-                idle: Vec::new(),
-            });
-            shelves.len() - 1
-        });
-        let idle = &mut shelves[at].idle;
-        if idle.len() < KEPT {
-            idle.push(Idle {
-                connection,
-                since: Tick::now(),
-            });
+        if sending.complete.get() && !connection.sender.is_closed() {
+            agent.keep(&seat, Quiet::Hyper(connection));
         }
     }
 
@@ -170,20 +139,13 @@ impl fmt::Debug for Lease {
     }
 }
 
-impl Shelf {
-    fn is_of(&self, seat: &Seat) -> bool {
-        Arc::ptr_eq(&self.member, seat.member())
-    }
-}
-
 impl Agent {
     /// A way to an agent, with no connection yet.
     pub fn new(upstream: &Upstream, endpoints: Arc<Endpoints>, tasks: Tasks, pump: Pump) -> Agent {
         let response_timeout = Some(upstream.response_timeout).filter(|limit| !limit.is_zero());
         Agent {
             dialer: Dialer::new(endpoints),
-            shelves: RefCell::default(),
-            idle_timeout: upstream.idle_timeout,
+            shelves: Shelves::new(upstream.idle_timeout),
             response_timeout,
             waiting: WaitingRoom::default(),
             tasks,
@@ -216,25 +178,15 @@ impl Agent {
         if let Some(limit) = self.response_timeout {
             self.waiting.sweep(limit);
         }
-        let now = Tick::now();
-        self.shelves.borrow_mut().retain_mut(|shelf| {
-            shelf.idle.retain(|idle| {
-                now.since(idle.since) < self.idle_timeout && !idle.connection.sender.is_closed()
-            });
-            shelf.member.takes_sessions()
-        });
+        self.shelves.sweep();
     }
 
-    /// The connection used last of those that are ready: it is the least likely to be stale.
-    fn pooled(&self, seat: &Seat) -> Option<Open> {
-        let mut shelves = self.shelves.borrow_mut();
-        let shelf = shelves.iter_mut().find(|shelf| shelf.is_of(seat))?;
-        let idle = &mut shelf.idle;
-        let now = Tick::now();
-        let at = idle.iter().rposition(|idle| {
-            idle.connection.sender.is_ready() && now.since(idle.since) < self.idle_timeout
-        })?;
-        Some(idle.remove(at).connection)
+    /// Keeps a connection for the next request.
+    fn keep(&self, seat: &Seat, connection: Quiet) {
+        // One that began with a client's name is that client's alone.
+        if self.proxy_protocol == ProxyOut::Off {
+            self.shelves.put(seat, connection);
+        }
     }
 
     /// The agent's address, where it is told of.
@@ -318,6 +270,9 @@ impl Agent {
                 Ok(Answer::Response(response, lease)) => {
                     self.judge(lease.seat.member(), response.status());
                 }
+                Ok(Answer::Whole(response, seat, _)) => {
+                    self.judge(seat.member(), response.status());
+                }
                 Ok(Answer::Switched(Switched { seat, .. })) => {
                     self.dialer.endpoints().went_well(seat.member());
                 }
@@ -347,11 +302,24 @@ impl Agent {
         client: Option<&Proxied>,
     ) -> Result<Answer, AgentError> {
         let mut seat = seat;
-        let head = direct::head_of(request);
+        let direct = Direct::of(request);
         // A stream keeps its connection, and costs less without hyper: what waits is for requests.
-        let is_for_long = head.is_some() && is_event_source(request) && seat.member().is_near();
+        let is_for_long = direct == Some(Direct::Events) && seat.member().is_near();
         let may_be_repeated = request.method().is_idempotent() && request.body().is_end_stream();
-        while !is_for_long && let Some(connection) = self.pooled(&seat) {
+        while !is_for_long && let Some(connection) = self.shelves.take(&seat) {
+            let connection = match connection {
+                Quiet::Hyper(connection) => connection,
+                Quiet::Bare(socket) => match self.exchange(socket, direct, request, seat).await? {
+                    Heard::Answer(answer) => return Ok(answer),
+                    Heard::Otherwise(socket, place, asked) => {
+                        seat = place;
+                        if asked.as_ref().is_some_and(Asked::is_unanswered) {
+                            break;
+                        }
+                        self.open(socket, asked, &seat).await?
+                    }
+                },
+            };
             let written = may_be_repeated.then(|| connection.written.clone());
             if let Some(written) = &written {
                 written.await_next();
@@ -379,19 +347,19 @@ impl Agent {
                 }
             }
         }
-        let dialled = self.dialer.connect(&seat, client).await?;
-        let (socket, seat, asked) = match (dialled, head) {
-            (Dialled::Unwatched(socket), Some(head)) => {
-                match self.ask(socket, &head, seat).await? {
-                    Heard::Answer(answer) => return Ok(answer),
-                    Heard::Otherwise(socket, seat, asked) => (socket, seat, Some(asked)),
-                }
+        let heard = match self.dialer.connect(&seat, client).await? {
+            Dialled::Unwatched(socket) if direct.is_some_and(Direct::is_for_the_pump) => {
+                self.ask(socket, request, seat).await?
             }
-            (dialled, _) => {
+            dialled => {
                 let socket = dialled.watched();
                 let socket = socket.map_err(|e| self.dialer.unusable(&seat, e))?;
-                (socket, seat, None)
+                self.exchange(socket, direct, request, seat).await?
             }
+        };
+        let (socket, seat, asked) = match heard {
+            Heard::Answer(answer) => return Ok(answer),
+            Heard::Otherwise(socket, seat, asked) => (socket, seat, asked),
         };
         let connection = self.open(socket, asked, &seat).await?;
         self.send_on(connection, seat, request)

@@ -88,6 +88,10 @@ pub(super) async fn forward(
             conn.note_upstream(lease.upstream());
             (response.map(AgentBody::Hyper), Some(lease))
         }
+        Ok(Answer::Whole(response, _, upstream)) => {
+            conn.note_upstream(upstream.as_ref());
+            (response.map(AgentBody::Whole), None)
+        }
         Ok(Answer::Events(response, upstream)) => {
             conn.note_upstream(upstream.as_ref());
             let response = response.map(|stream| AgentBody::Events(Box::new(stream)));

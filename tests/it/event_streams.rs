@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use crate::harness::agent::Agent;
-use crate::harness::wire::{Body, End, Response, Wire, request};
+use crate::harness::wire::{Body, End, Response, Wire, crumbs, request};
 use crate::harness::{Proxy, within};
 
 const SUBSCRIBE: [(&str, &str); 1] = [("accept", "text/event-stream")];
@@ -25,11 +25,7 @@ fn piecemeal(pieces: Vec<Vec<u8>>) -> Agent {
             if wire.next_request().await.is_none() {
                 return;
             }
-            for piece in pieces {
-                let _ = wire.send(piece).await;
-                // What reads it has a turn before there is more of it, mostly.
-                tokio::task::yield_now().await;
-            }
+            wire.send_each(pieces).await;
             wire.finish().await;
             wire.rest().await;
         }
@@ -55,10 +51,6 @@ async fn answer(pieces: Vec<Vec<u8>>) -> Response {
 
 fn chunk(data: &[u8]) -> Vec<u8> {
     [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat()
-}
-
-fn crumbs(bytes: &[u8]) -> Vec<Vec<u8>> {
-    bytes.iter().map(|byte| vec![*byte]).collect()
 }
 
 #[tokio::test]

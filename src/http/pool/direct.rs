@@ -9,9 +9,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
+use hyper::ext::ReasonPhrase;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::net::{Dialled, Seat, Socket};
@@ -48,16 +49,46 @@ pub(in crate::http) struct Switched {
 pub(super) enum Heard {
     /// With what was asked for.
     Answer(Answer),
-    /// Otherwise, or it has not ended its head yet.
-    Otherwise(Socket, Seat, Asked),
+    /// Otherwise, or it has not ended its head yet; or it was not asked, and hyper is to.
+    Otherwise(Socket, Seat, Option<Asked>),
 }
 
-/// The bytes of a request that is written here; none if it is not.
-pub(super) fn head_of(request: &Request<RequestBody>) -> Option<Vec<u8>> {
-    let is_plain = request.method() == Method::GET && request.body().is_end_stream();
-    if !is_plain || !(request.headers().contains_key(UPGRADE) || is_event_source(request)) {
-        return None;
+/// What may be asked without hyper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direct {
+    /// To go on in another protocol.
+    Upgrade,
+    /// A stream of events.
+    Events,
+    /// Something that has no body.
+    Exchange,
+}
+
+impl Direct {
+    /// What a request asks; none if that is hyper's.
+    pub(super) fn of(request: &Request<RequestBody>) -> Option<Direct> {
+        let headers = request.headers();
+        let is_plain = request.method() == Method::GET && request.body().is_end_stream();
+        if !is_plain || headers.contains_key(EXPECT) {
+            return None;
+        }
+        Some(if headers.contains_key(UPGRADE) {
+            Direct::Upgrade
+        } else if is_event_source(request) {
+            Direct::Events
+        } else {
+            Direct::Exchange
+        })
     }
+
+    /// Whether the pump watches what comes of it.
+    pub(super) fn is_for_the_pump(self) -> bool {
+        self != Direct::Exchange
+    }
+}
+
+/// The bytes of a request that has no body; none if they are many.
+pub(super) fn head_of(request: &Request<RequestBody>) -> Option<Vec<u8>> {
     let mut head = Vec::with_capacity(1024);
     let target = request.uri().path_and_query()?.as_str();
     for piece in ["GET ", target, " HTTP/1.1\r\n"] {
@@ -77,17 +108,21 @@ impl Agent {
     pub(super) async fn ask(
         &self,
         socket: std::net::TcpStream,
-        head: &[u8],
+        request: &Request<RequestBody>,
         seat: Seat,
     ) -> Result<Heard, AgentError> {
         let unusable = |e| AgentError::Dial(self.dialer.unusable(&seat, e));
+        let Some(head) = head_of(request) else {
+            let socket = Dialled::Unwatched(socket).watched().map_err(unusable)?;
+            return Ok(Heard::Otherwise(socket, seat, None));
+        };
         let agent = self.pump.host(socket.into()).map_err(unusable)?;
-        let written = agent.write(head).unwrap_or_default();
+        let written = agent.write(&head).unwrap_or_default();
         if written < head.len() {
             let mut socket = unwatched(agent).map_err(unusable)?;
             // If the connection is broken, hyper finds it so, and says what that means.
             let _ = socket.write_all(&head[written..]).await;
-            return Ok(Heard::Otherwise(socket, seat, Asked::default()));
+            return Ok(Heard::Otherwise(socket, seat, Some(Asked::default())));
         }
         let sending = Rc::new(Sending::new());
         let answer = loop {
@@ -101,7 +136,11 @@ impl Agent {
         };
         let Some((head, length)) = parse(&answer) else {
             let socket = unwatched(agent).map_err(unusable)?;
-            return Ok(Heard::Otherwise(socket, seat, Asked::answered(answer)));
+            return Ok(Heard::Otherwise(
+                socket,
+                seat,
+                Some(Asked::answered(answer)),
+            ));
         };
         let (rest, upstream) = (answer.slice(length..), self.told(&seat));
         if head.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -121,7 +160,11 @@ impl Agent {
             }
             None => {
                 let socket = unwatched(agent).map_err(unusable)?;
-                Ok(Heard::Otherwise(socket, seat, Asked::answered(answer)))
+                Ok(Heard::Otherwise(
+                    socket,
+                    seat,
+                    Some(Asked::answered(answer)),
+                ))
             }
         }
     }
@@ -133,7 +176,7 @@ fn unwatched(agent: Guest) -> std::io::Result<Socket> {
 }
 
 /// A whole head, and how long it is.
-fn parse(answer: &Bytes) -> Option<(Response<()>, usize)> {
+pub(super) fn parse(answer: &Bytes) -> Option<(Response<()>, usize)> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut head = httparse::Response::new(&mut fields);
     let httparse::Status::Complete(length) = head.parse(answer).ok()? else {
@@ -143,7 +186,13 @@ fn parse(answer: &Bytes) -> Option<(Response<()>, usize)> {
         return None;
     }
     let mut response = Response::new(());
-    *response.status_mut() = StatusCode::from_u16(head.code?).ok()?;
+    let status = StatusCode::from_u16(head.code?).ok()?;
+    *response.status_mut() = status;
+    let reason = head.reason.unwrap_or_default();
+    if status.canonical_reason() != Some(reason) {
+        let reason = ReasonPhrase::try_from(reason.as_bytes()).ok()?;
+        response.extensions_mut().insert(reason);
+    }
     for field in head.headers {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         let value = HeaderValue::from_maybe_shared(answer.slice_ref(field.value)).ok()?;

@@ -149,6 +149,15 @@ impl Wire {
         self.stream.write_all(bytes.as_ref()).await
     }
 
+    /// Writes pieces, each alone, as long as somebody takes them.
+    pub async fn send_each(&mut self, pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) {
+        for piece in pieces {
+            let _ = self.send(piece).await;
+            // What reads it has a turn before there is more of it, mostly.
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Ends our direction.
     pub async fn finish(&mut self) {
         let _ = self.stream.shutdown().await;
@@ -327,6 +336,11 @@ impl Wire {
     pub async fn stays_silent(&mut self, length: Duration) -> bool {
         tokio::time::timeout(length, self.more()).await.is_err()
     }
+}
+
+/// Bytes, one by one.
+pub fn crumbs(bytes: &[u8]) -> Vec<Vec<u8>> {
+    bytes.iter().map(|byte| vec![*byte]).collect()
 }
 
 /// The bytes of a request.

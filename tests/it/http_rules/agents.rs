@@ -128,18 +128,36 @@ async fn an_agent_that_closes_without_an_answer_gives_502() {
         wire.head().await;
     });
     let proxy = Proxy::http(agent.addr).start().await;
-    let mut client = client_of(&proxy).await;
-    client.send(request("POST", "/", &[], b"x")).await.unwrap();
-    assert_problem(&response(&mut client, "POST").await, 502);
+    for (method, body) in [("POST", &b"x"[..]), ("GET", b"")] {
+        let mut client = client_of(&proxy).await;
+        client.send(request(method, "/", &[], body)).await.unwrap();
+        assert_problem(&response(&mut client, method).await, 502);
+    }
+}
+
+#[tokio::test]
+async fn half_an_answer_gives_502() {
+    for half in ["HTTP/1.1 200 OK\r\ncontent-le", "HTTP/1.1 "] {
+        let agent = Agent::scripted(move |_, mut wire| async move {
+            wire.head().await;
+            let _ = wire.send(half).await;
+        });
+        let proxy = Proxy::http(agent.addr).start().await;
+        let mut client = client_of(&proxy).await;
+        client.send(request("GET", "/", &[], b"")).await.unwrap();
+        assert_problem(&response(&mut client, "GET").await, 502);
+    }
 }
 
 #[tokio::test]
 async fn an_agent_that_speaks_nonsense_gives_502() {
     let (agent, _seen) = answering("SSH-2.0-OpenSSH_9.2\r\n\r\n");
     let proxy = Proxy::http(agent.addr).start().await;
-    let mut client = client_of(&proxy).await;
-    client.send(request("POST", "/", &[], b"x")).await.unwrap();
-    assert_problem(&response(&mut client, "POST").await, 502);
+    for (method, body) in [("POST", &b"x"[..]), ("GET", b"")] {
+        let mut client = client_of(&proxy).await;
+        client.send(request(method, "/", &[], body)).await.unwrap();
+        assert_problem(&response(&mut client, method).await, 502);
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 use crate::harness::agent::Agent;
 use crate::harness::client::websocket::{ACCEPT, UPGRADE};
 use crate::harness::frames::{Frame, TEXT};
-use crate::harness::wire::{Wire, request};
+use crate::harness::wire::{Wire, crumbs, request};
 use crate::harness::{Proxy, within};
 
 use super::{OK, assert_problem, client_of, response};
@@ -25,11 +25,7 @@ fn piecemeal(pieces: Vec<Vec<u8>>) -> Agent {
             if wire.head().await.is_none() {
                 return;
             }
-            for piece in pieces {
-                let _ = wire.send(piece).await;
-                // What reads it has a turn before there is more of it, mostly.
-                tokio::task::yield_now().await;
-            }
+            wire.send_each(pieces).await;
             while let Some(frame) = Frame::read(&mut wire).await {
                 let _ = wire.send(frame.plain()).await;
             }
@@ -53,7 +49,6 @@ async fn assert_echoes(client: &mut Wire, word: &str) {
 async fn an_answer_may_come_in_pieces() {
     let answer = accepting("").into_bytes();
     let early = Frame::new(TEXT, "early").plain();
-    let crumbs = |bytes: &[u8]| bytes.iter().map(|byte| vec![*byte]).collect::<Vec<_>>();
     let halves = vec![answer[..40].to_vec(), [&answer[40..], &early].concat()];
     let late = vec![answer.clone(), early.clone()];
     for pieces in [crumbs(&[&answer[..], &early].concat()), halves, late] {

@@ -3,6 +3,7 @@
 mod agents;
 mod ambiguity;
 mod closing;
+mod exchanges;
 mod fields;
 mod handshakes;
 mod limits;
