@@ -8,10 +8,8 @@ use tokio::time::timeout;
 
 use crate::config::{ListenerEdge, ProxyIn};
 use crate::net::proxy_protocol::{self, Header, Proxied, ReadError};
-use crate::net::set_options;
+use crate::net::{Tarpit, set_options};
 use crate::session::{Ledger, Limiter, ListenerIndex, Refusal, Refused, Ticket};
-
-use super::tarpit::Tarpit;
 
 /// The door of a listener, as one worker keeps it.
 pub(super) struct Door {
@@ -56,7 +54,9 @@ impl Door {
             Ok(Err(error)) => {
                 tracing::debug!(client.addr = %from, %error, "no PROXY header");
                 self.refuse(Refusal::ProxyHeader);
-                self.tarpit.clone().close(socket).await;
+                if let Some(wait) = self.tarpit.enter() {
+                    wait.await;
+                }
                 return None;
             }
             Err(_) => {

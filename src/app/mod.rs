@@ -26,7 +26,6 @@ mod reload;
 mod sockets;
 #[cfg(feature = "systemd")]
 mod systemd;
-mod tarpit;
 mod tls;
 mod upkeep;
 mod watching;

@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::config::{Protocol, Upstream};
 use crate::http::{Agent, Arrival, Connections, Front, Site};
 use crate::net::tls::{Handshakes, Turns};
-use crate::net::{Endpoints, Tasks};
+use crate::net::{Endpoints, Tarpit, Tasks};
 use crate::relay::Pump;
 use crate::session::{
     Home, Ledger, ListenerIndex, Order, Page, Phase, PhaseView, Refusal, SessionId, Terms,
@@ -27,7 +27,6 @@ use super::doors::Opening;
 use super::huge_pages::HugePages;
 use super::place::{Arrived, Place};
 use super::plan::{Plan, Served};
-use super::tarpit::Tarpit;
 use super::upkeep::Upkeep;
 use super::wiring::{Birth, Handed, Shared};
 
@@ -199,6 +198,7 @@ impl Worker {
             ledger: Arc::clone(&self.ledger),
             health: Some(Arc::new(move || health(listener))),
             tls: tls.clone(),
+            tarpit: self.tarpit.clone(),
             tasks: self.tasks.clone(),
             close_timeout: served.close_timeout,
             limits: Rc::new(settings.edge.limits.clone()),
@@ -288,8 +288,11 @@ impl Worker {
         };
         match place.door.knock(&arrived.socket, client) {
             Err(()) => {
-                if self.tarpit.has_room() {
-                    self.tasks.spawn(self.tarpit.clone().close(arrived.socket));
+                if let Some(wait) = self.tarpit.enter() {
+                    self.tasks.spawn(async move {
+                        wait.await;
+                        drop(arrived.socket);
+                    });
                 }
             }
             Ok(None) => place.serve(arrived),

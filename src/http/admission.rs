@@ -204,6 +204,7 @@ impl Entrance<'_> {
     }
 
     fn refuse(&self, why: Refusal) {
+        self.conn.wire.note_refused();
         self.site.ledger.refused(self.site.listener, why);
     }
 }

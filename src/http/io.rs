@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::consume_budget;
 use tokio::time::{Sleep, sleep};
 
+use crate::net::{Tarpit, Wait};
 use crate::session::{Direction, Ledger, ListenerIndex};
 
 use super::client_stream::ClientStream;
@@ -43,9 +44,22 @@ pub(super) struct ClientIo {
     listener: ListenerIndex,
     /// The pause of a client that goes on sending after our FIN.
     pause: Option<Pin<Box<Sleep>>>,
-    /// Our side is ended.
-    finished: bool,
+    /// Where those wait who were refused.
+    tarpit: Tarpit,
+    end: OurEnd,
     ended: bool,
+}
+
+/// How far the end of our side has come.
+enum OurEnd {
+    /// It is not to be yet.
+    Open,
+    /// It waits, since the client was refused.
+    Held(Wait),
+    /// It is to be.
+    Due,
+    /// The FIN was sent.
+    Finished,
 }
 
 impl ClientIo {
@@ -54,6 +68,7 @@ impl ClientIo {
         wire: Arc<Wire>,
         ledger: Arc<Ledger>,
         listener: ListenerIndex,
+        tarpit: Tarpit,
     ) -> ClientIo {
         ClientIo {
             stream,
@@ -63,7 +78,8 @@ impl ClientIo {
             ledger,
             listener,
             pause: None,
-            finished: false,
+            tarpit,
+            end: OurEnd::Open,
             ended: false,
         }
     }
@@ -204,19 +220,31 @@ impl AsyncWrite for ClientIo {
             stream,
             wire,
             pause,
-            finished,
+            tarpit,
+            end,
             ended,
             ..
         } = &mut *self;
+        if let OurEnd::Open = end {
+            let wait = match wire.is_refused() && !*ended {
+                true => tarpit.enter(),
+                false => None,
+            };
+            *end = wait.map_or(OurEnd::Due, OurEnd::Held);
+        }
+        if let OurEnd::Held(wait) = end {
+            ready!(Pin::new(wait).poll(cx));
+            *end = OurEnd::Due;
+        }
         if wire.has_said_all() && !stream.is_tls() {
             // What was written last may wait for it, and would be lost with a reset.
             return Pin::new(stream).poll_shutdown(cx);
         }
         // One that never pauses has no more time than others, and leaves them theirs.
         *ended |= wire.has_lingered();
-        if !*finished && !*ended {
+        if let (OurEnd::Due, false) = (&end, *ended) {
             ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
-            *finished = true;
+            *end = OurEnd::Finished;
         }
         if let Some(timer) = pause {
             ready!(timer.as_mut().poll(cx));
@@ -268,7 +296,8 @@ mod tests {
         wire.note_has_said_all(has_said_all);
         let ledger = Arc::new(Ledger::new(1, Durations::discarded()));
         let stream = ClientStream::Plain(PlainStream::new(socket));
-        let mut io = ClientIo::new(stream, wire, ledger, ListenerIndex(0));
+        let tarpit = Tarpit::default();
+        let mut io = ClientIo::new(stream, wire, ledger, ListenerIndex(0), tarpit);
         let mut cx = Context::from_waker(Waker::noop());
         Pin::new(&mut io).poll_shutdown(&mut cx).is_ready()
     }

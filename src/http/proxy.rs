@@ -194,6 +194,7 @@ fn ask_first(request: &mut Request<RequestBody>) {
 /// Our answer to a request that must not be passed on.
 fn bad_request(site: &Site, conn: &Conn, detail: &'static str) -> Response<ResponseBody> {
     site.ledger.refused(site.listener, Refusal::BadRequest);
+    conn.wire.note_refused();
     conn.complete(Outcome::Failed);
     last_problem(StatusCode::BAD_REQUEST, detail)
 }
@@ -269,6 +270,7 @@ fn refusal(site: &Site, conn: &Conn, error: &AgentError) -> Response<ResponseBod
         AgentError::TooLarge => "the request body is larger than this proxy takes",
     };
     if let Refusal::BadRequest | Refusal::RequestBody = why {
+        conn.wire.note_refused();
         last_problem(status, detail)
     } else {
         problem(status, detail)

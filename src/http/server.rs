@@ -19,7 +19,7 @@ use tower::{Service, ServiceBuilder, service_fn};
 use crate::config::{self, LateArrivals};
 use crate::net::proxy_protocol::Proxied;
 use crate::net::tls::Handshakes;
-use crate::net::{PlainStream, Tasks};
+use crate::net::{PlainStream, Tarpit, Tasks};
 use crate::relay::Pump;
 use crate::session::{Connected, Ledger, Limiter, ListenerIndex, Phase, Refusal, Refused};
 
@@ -68,6 +68,8 @@ pub struct Site {
     pub health: Option<HealthAnswer>,
     /// TLS to the clients.
     pub tls: Option<Handshakes>,
+    /// Where those wait who were refused.
+    pub tarpit: Tarpit,
     /// The worker's tasks.
     pub tasks: Tasks,
     /// How long a close handshake may take.
@@ -221,7 +223,8 @@ impl Front {
             .seat(accepted.connected, accepted.client, accepted.proxied);
         let conn = Rc::clone(&seat.conn);
         let ledger = Arc::clone(&site.ledger);
-        let io = ClientIo::new(stream, Arc::clone(&conn.wire), ledger, site.listener);
+        let (wire, tarpit) = (Arc::clone(&conn.wire), site.tarpit.clone());
+        let io = ClientIo::new(stream, wire, ledger, site.listener, tarpit);
         let layer = AdmissionLayer {
             front: self.clone(),
             conn: Rc::clone(&conn),

@@ -45,6 +45,8 @@ pub(in crate::http) struct Wire {
     has_said_all: AtomicBool,
     /// Whether hyper has all of the answer by now.
     is_answered: AtomicBool,
+    /// Whether the client was refused.
+    refused: AtomicBool,
 }
 
 impl Wire {
@@ -63,6 +65,7 @@ impl Wire {
             lingers: AtomicU64::new(0),
             has_said_all: AtomicBool::new(false),
             is_answered: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
         }
     }
 
@@ -125,6 +128,16 @@ impl Wire {
     pub(super) fn is_lingering_for_too_long(&self) -> bool {
         let since = self.lingers.load(Ordering::Relaxed);
         since > 0 && Tick::from_millis(since).elapsed() >= LINGER
+    }
+
+    /// Notes that the client was refused.
+    pub(in crate::http) fn note_refused(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the client was refused, as it was where a head came to no request.
+    pub(in crate::http) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed) || self.stage() == Stage::Head
     }
 
     /// Notes whether the client has said that it will send nothing more.

@@ -1,5 +1,7 @@
 //! How connections end: with the proxy's FIN, and the client's time to read what came before it.
 
+use std::time::{Duration, Instant};
+
 use crate::harness::wire::{End, request};
 use crate::harness::{Proxy, within};
 
@@ -39,4 +41,40 @@ async fn who_goes_on_sending_reads_its_answer_before_it_is_left() {
         }
     }
     assert_eq!(response(&mut client, "GET").await.status, 200);
+}
+
+/// Who comes again and again would keep the core from the others: the least that it takes is no matter of speed.
+#[tokio::test]
+async fn who_is_refused_has_an_answer_at_once_and_the_end_after_a_while() {
+    let (agent, _seen) = answering(OK);
+    let proxy = Proxy::builder()
+        .listener("web", "http", agent.addr)
+        .set("limits", "max_request_body", "\"1KiB\"")
+        .start()
+        .await;
+    let large = "x".repeat(100_000);
+    let chunked = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    for (bytes, status) in [
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
+        ("GET / HTTP/1.1\r\nhost: a\r\n: b\r\n\r\n".to_owned(), 400),
+        (
+            format!("GET / HTTP/1.1\r\nhost: a\r\nx: {large}\r\n\r\n"),
+            431,
+        ),
+        (
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9999\r\n\r\n".to_owned(),
+            413,
+        ),
+        (format!("{chunked}800\r\n{}\r\n", "x".repeat(0x800)), 413),
+    ] {
+        let mut client = client_of(&proxy).await;
+        let begun = Instant::now();
+        // It may be refused before all of it is out.
+        let _ = client.send(bytes).await;
+        assert_eq!(response(&mut client, "GET").await.status, status);
+        let end = within(10, "the end", client.rest()).await.1;
+        let took = begun.elapsed();
+        assert_eq!(end, End::Fin, "{status}");
+        assert!(took >= Duration::from_millis(50), "{status}: {took:?}");
+    }
 }
