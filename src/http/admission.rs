@@ -204,7 +204,9 @@ impl Entrance<'_> {
     }
 
     fn refuse(&self, why: Refusal) {
-        self.conn.wire.note_refused();
+        if let Refusal::BadRequest | Refusal::RequestBody = why {
+            self.conn.wire.note_refused();
+        }
         self.site.ledger.refused(self.site.listener, why);
     }
 }

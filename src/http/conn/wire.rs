@@ -130,7 +130,7 @@ impl Wire {
         since > 0 && Tick::from_millis(since).elapsed() >= LINGER
     }
 
-    /// Notes that the client was refused.
+    /// Notes that the client was refused: the end waits behind the answer.
     pub(in crate::http) fn note_refused(&self) {
         self.refused.store(true, Ordering::Relaxed);
     }
@@ -151,7 +151,7 @@ impl Wire {
 
     /// Whether what is written now is the last of all, and is closed behind.
     pub(in crate::http) fn ends_behind_this(&self) -> bool {
-        self.has_said_all() && self.is_answered.load(Ordering::Relaxed)
+        self.has_said_all() && self.is_answered.load(Ordering::Relaxed) && !self.is_refused()
     }
 
     /// Notes that everything written so far is in the kernel's hands.
@@ -207,5 +207,22 @@ impl Wire {
 
     pub(super) fn idle(&self, direction: usize) -> Duration {
         Tick::from_millis(self.last[direction].load(Ordering::Relaxed)).elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is held back for the end to follow would wait as long as the end does.
+    #[test]
+    fn the_answer_to_who_is_refused_does_not_wait_for_the_end() {
+        let wire = Wire::new();
+        wire.enter(Stage::Busy);
+        wire.note_has_said_all(true);
+        wire.begin_flush();
+        assert!(wire.ends_behind_this());
+        wire.note_refused();
+        assert!(!wire.ends_behind_this());
     }
 }

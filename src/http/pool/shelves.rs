@@ -42,20 +42,30 @@ pub(super) struct Shelves {
     idle_timeout: Duration,
 }
 
-impl Quiet {
-    /// Whether the agent has neither ended it nor said what it was not asked for.
-    fn is_usable(&mut self) -> bool {
-        match self {
-            Quiet::Hyper(open) => open.sender.is_ready(),
-            Quiet::Bare(socket) => is_silent(socket),
-        }
-    }
+/// What use a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// The next request may go on it.
+    Ready,
+    /// hyper has yet to come to the end of the last one.
+    NotYet,
+    /// None any more: the agent has ended it, or said what it was not asked for.
+    Lost,
+}
 
-    /// Whether it will never be of use again.
-    fn is_lost(&mut self) -> bool {
-        match self {
+impl Idle {
+    /// To be asked no more of one that was lost.
+    fn of_use(&mut self, now: Tick, idle_timeout: Duration) -> Use {
+        let is_lost = match &mut self.connection {
             Quiet::Hyper(open) => open.sender.is_closed(),
             Quiet::Bare(socket) => !is_silent(socket),
+        };
+        if is_lost || now.since(self.since) >= idle_timeout {
+            return Use::Lost;
+        }
+        match &self.connection {
+            Quiet::Hyper(open) if !open.sender.is_ready() => Use::NotYet,
+            _ => Use::Ready,
         }
     }
 }
@@ -112,20 +122,23 @@ impl Shelves {
         let mut shelves = self.shelves.borrow_mut();
         let shelf = shelves.iter_mut().find(|shelf| shelf.is_of(seat))?;
         let now = Tick::now();
-        let at = (0..shelf.idle.len()).rev().find(|at| {
-            let idle = &mut shelf.idle[*at];
-            now.since(idle.since) < self.idle_timeout && idle.connection.is_usable()
-        })?;
-        Some(shelf.idle.remove(at).connection)
+        for at in (0..shelf.idle.len()).rev() {
+            match shelf.idle[at].of_use(now, self.idle_timeout) {
+                Use::Ready => return Some(shelf.idle.remove(at).connection),
+                Use::NotYet => {}
+                Use::Lost => drop(shelf.idle.remove(at)),
+            }
+        }
+        None
     }
 
-    /// Closes those that nobody has used for too long.
+    /// Closes those that are of no use, or that nobody has used for too long.
     pub(super) fn sweep(&self) {
         let now = Tick::now();
         self.shelves.borrow_mut().retain_mut(|shelf| {
-            shelf.idle.retain_mut(|idle| {
-                now.since(idle.since) < self.idle_timeout && !idle.connection.is_lost()
-            });
+            shelf
+                .idle
+                .retain_mut(|idle| idle.of_use(now, self.idle_timeout) != Use::Lost);
             shelf.member.takes_sessions()
         });
     }

@@ -183,29 +183,34 @@ async fn what_was_not_asked_for_answers_no_request() {
 /// Many servers say `408` to a connection that has been idle for too long.
 #[tokio::test]
 async fn what_comes_on_an_idle_connection_answers_no_request() {
-    let (said, says) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (told, say) = (Arc::clone(&said), Arc::clone(&says));
-    let agent = Agent::scripted(move |_, mut wire| {
-        let (told, say) = (Arc::clone(&told), Arc::clone(&say));
-        async move {
-            if wire.next_request().await.is_none() {
-                return;
+    for late in [
+        "HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n",
+        "\n",
+    ] {
+        let (said, says) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (told, say) = (Arc::clone(&said), Arc::clone(&says));
+        let agent = Agent::scripted(move |_, mut wire| {
+            let (told, say) = (Arc::clone(&told), Arc::clone(&say));
+            async move {
+                if wire.next_request().await.is_none() {
+                    return;
+                }
+                let _ = wire.send(OK).await;
+                say.notified().await;
+                let _ = wire.send(late).await;
+                told.notify_one();
+                // What is asked on it after that is never answered.
+                wire.rest().await;
             }
-            let _ = wire.send(OK).await;
-            say.notified().await;
-            let late = "HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n";
-            let _ = wire.send(late).await;
-            told.notify_one();
-            wire.rest().await;
+        });
+        let proxy = Proxy::http(agent.addr).start().await;
+        for _ in 0..8 {
+            let mut client = client_of(&proxy).await;
+            client.send(request("GET", "/", &[], b"")).await.unwrap();
+            assert_eq!(response(&mut client, "GET").await.status, 200);
+            says.notify_one();
+            within(10, "the late word", said.notified()).await;
         }
-    });
-    let proxy = Proxy::http(agent.addr).start().await;
-    for _ in 0..3 {
-        let mut client = client_of(&proxy).await;
-        client.send(request("GET", "/", &[], b"")).await.unwrap();
-        assert_eq!(response(&mut client, "GET").await.status, 200);
-        says.notify_one();
-        within(10, "the late word", said.notified()).await;
     }
 }
 
