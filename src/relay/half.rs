@@ -110,6 +110,13 @@ impl Half {
         }
     }
 
+    /// Whether a write of so many bytes will be taken whole, as far as the kernel says.
+    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+        // Half of the buffer's size is for what the kernel needs besides (socket(7), SO_SNDBUF).
+        let size = self.socket.send_buffer_size().unwrap_or(0) / 2;
+        sockinfo::unacknowledged(&self.socket) + bytes as u64 <= size as u64
+    }
+
     /// Whether something that was taken waits for the socket.
     pub(super) fn has_unsent(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.has_unsent())
@@ -185,5 +192,29 @@ fn flush(tls: &mut Layer, socket: &mut Socket) -> io::Result<()> {
 impl AsFd for Half {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn there_is_room_until_the_peer_does_not_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _deaf = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = listener.accept().unwrap().0;
+        socket.set_nonblocking(true).unwrap();
+        let mut half = Half::new(socket, None);
+        let bytes = [0; 16 * 1024];
+        assert!(half.has_room_for(bytes.len()));
+        let (mut had_room, mut taken) = (true, bytes.len());
+        while taken == bytes.len() {
+            had_room = half.has_room_for(bytes.len());
+            taken = half.write(&bytes, false).unwrap().taken;
+        }
+        assert!(!had_room, "the last one was not taken whole");
     }
 }

@@ -30,7 +30,7 @@ use super::allowance::Allowance;
 use super::leave::{Limits, Stay, Verdict};
 use super::patience::micros;
 use super::pipe::Pipes;
-use super::relayed::{CHUNK, Progress, ROOM, Relayed, Speech, Turn, token};
+use super::relayed::{LARGE, Progress, ROOM, Relayed, Speech, Turn, token};
 use super::traffic::Micros;
 
 /// So many turns go by one look at the clock: they take a fraction of a millisecond, and looks are felt in what a small
@@ -152,7 +152,7 @@ impl TurnState {
 }
 
 fn new_scratch() -> Box<[u8]> {
-    vec![0; CHUNK + ROOM].into_boxed_slice()
+    vec![0; LARGE + ROOM].into_boxed_slice()
 }
 
 impl Pump {

@@ -36,10 +36,12 @@ pub(super) const CHUNK: usize = 16 * 1024;
 pub(super) const ROOM: usize = 160;
 /// Reads of one direction in one turn, before it is the others' turn.
 const READS_PER_TURN: usize = 2;
+/// What is read at once, and once a turn, in a large transfer over TLS: several records are passed on by one write.
+pub(super) const LARGE: usize = 64 * 1024;
 
 /// What a worker lends to a session for the time of its turn.
 pub(super) struct Turn {
-    /// [`CHUNK`] and [`ROOM`] bytes to read into.
+    /// [`LARGE`] and [`ROOM`] bytes to read into.
     pub(super) scratch: Box<[u8]>,
     /// The time.
     pub(super) now: Micros,
@@ -182,10 +184,11 @@ impl Relayed {
                 }
                 return Ok(false);
             }
+            let most = self.most_at_once(way);
             let ahead = self.put_held(way, turn);
             let source = &mut self.halves[way.index()];
             let flow = &mut self.flows[way.index()];
-            match source.read(&mut turn.scratch[ahead..CHUNK]) {
+            match source.read(&mut turn.scratch[ahead..most]) {
                 Ok(Found { bytes: 0, .. }) if self.dead[way.index()] => {
                     return Err(ErrorKind::ConnectionReset.into());
                 }
@@ -199,12 +202,15 @@ impl Relayed {
                     return Ok(false);
                 }
                 Ok(Found { bytes, more }) => {
-                    flow.note_read(bytes == CHUNK - ahead);
+                    flow.note_read(bytes >= CHUNK - ahead);
                     let is_last = flow.fin && !more && self.ends_without_ado(way);
                     let flow = &mut self.flows[way.index()];
                     flow.ended = is_last;
                     flow.readable = !is_last && (more || flow.hung_up);
                     self.take(way, ahead, bytes, turn);
+                    if most == LARGE {
+                        break;
+                    }
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     flow.readable = false;
@@ -235,6 +241,19 @@ impl Relayed {
             && !self.halves.iter().any(Half::is_tls)
             && matches!(self.stay, Stay::Staying)
             && self.counted.is_some()
+    }
+
+    /// How much is read at once: more than a chunk only if the destination will take all of it, for what it does not
+    /// is held back.
+    fn most_at_once(&self, way: Direction) -> usize {
+        let is_large = self.flows[way.index()].is_bulk()
+            && self.halves[way.index()].is_tls()
+            && matches!(self.stay, Stay::Staying)
+            && self.halves[back(way).index()].has_room_for(LARGE);
+        match is_large {
+            true => LARGE,
+            false => CHUNK,
+        }
     }
 
     /// Takes what the source has into a pipe; false if that is nothing. An error is the source's.

@@ -1,16 +1,18 @@
 //! Bytes over TLS: all of them, in their order, whatever pieces they come in, and no more of them in
 //! memory than a session may hold.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc};
 
 use crate::between::{Pieces, before};
 use crate::harness::agent::Agent;
 use crate::harness::authority::{ONLY_12, ONLY_13, Versions};
 use crate::harness::wire::{End, Wire};
-use crate::harness::within;
+use crate::harness::{Proxy, within};
 use crate::scene::Files;
 
 fn echo() -> Agent {
@@ -77,6 +79,65 @@ async fn crumbs_of_ciphertext_are_put_together() {
     there_and_back(ONLY_12, Pieces::Crumbs, 150_000).await;
 }
 
+/// What is read at once is more in a large transfer, and less when the agent does not keep up.
+#[tokio::test]
+async fn much_comes_whole_to_an_agent_that_reads_late() {
+    const LENGTH: usize = 30_000_000;
+    let files = Files::new();
+    let (told, mut heard) = mpsc::unbounded_channel();
+    let reads = Arc::new(Notify::new());
+    let goes_on = Arc::clone(&reads);
+    let agent = Agent::start(move |_, mut stream| {
+        let (told, goes_on) = (told.clone(), Arc::clone(&goes_on));
+        async move {
+            let mut bytes = vec![0; LENGTH / 3];
+            if stream.read_exact(&mut bytes).await.is_err() {
+                return;
+            }
+            let _ = told.send(bytes);
+            goes_on.notified().await;
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest).await;
+            let _ = told.send(rest);
+        }
+    });
+    let proxy = files.proxy("tcp", agent.addr).start().await;
+    let tls = files.authority.client(ONLY_13, None);
+    let front = before(proxy.addr("raw"), tls, Pieces::Whole);
+    let mut stream = TcpStream::connect(front.addr).await.unwrap();
+    let said = noise(LENGTH);
+    let copy = said.clone();
+    let sender = tokio::spawn(async move {
+        stream.write_all(&copy).await.unwrap();
+        stream.shutdown().await.unwrap();
+        stream
+    });
+    let first = within(30, "a third", heard.recv()).await.unwrap();
+    standstill(&proxy, "to_upstream").await;
+    reads.notify_one();
+    let rest = within(60, "the rest", heard.recv()).await.unwrap();
+    assert!([first, rest].concat() == said, "others than were sent");
+    drop(sender.await.unwrap());
+}
+
+/// Until nothing moves any more in a direction.
+async fn standstill(proxy: &Proxy, direction: &str) {
+    let mut last = -1.0;
+    let still = async {
+        let mut pace = tokio::time::interval(Duration::from_millis(300));
+        loop {
+            pace.tick().await;
+            let scrape = proxy.scrape().await.unwrap();
+            let now = scrape.sum("lameduck_bytes_total", &[("direction", direction)]);
+            if now == last && now > 0.0 {
+                return;
+            }
+            last = now;
+        }
+    };
+    within(60, "a standstill", still).await;
+}
+
 /// `VmRSS`, in KiB.
 fn memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -108,21 +169,7 @@ async fn a_client_that_reads_nothing_costs_a_bounded_room() {
         wire.send("m").await.unwrap();
         deaf.push(wire);
     }
-    // Until nothing moves any more.
-    let mut last = -1.0;
-    let still = async {
-        let mut pace = tokio::time::interval(Duration::from_millis(300));
-        loop {
-            pace.tick().await;
-            let scrape = proxy.scrape().await.unwrap();
-            let now = scrape.sum("lameduck_bytes_total", &[("direction", "to_client")]);
-            if now == last && now > 0.0 {
-                return;
-            }
-            last = now;
-        }
-    };
-    within(60, "a standstill", still).await;
+    standstill(&proxy, "to_client").await;
     let grown = memory(proxy.pid).saturating_sub(before);
     assert!(grown < 10_000, "{grown} KiB for 20 sessions");
     let mut other = Wire::connect(front.addr).await.unwrap();
