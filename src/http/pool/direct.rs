@@ -193,6 +193,7 @@ pub(super) fn parse(answer: &Bytes) -> Option<(Response<()>, usize)> {
         let reason = ReasonPhrase::try_from(reason.as_bytes()).ok()?;
         response.extensions_mut().insert(reason);
     }
+    response.headers_mut().reserve(head.headers.len());
     for field in head.headers {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         let value = HeaderValue::from_maybe_shared(answer.slice_ref(field.value)).ok()?;
