@@ -1,7 +1,8 @@
 //! What is asked of an agent without hyper, where it is connected at once, as one on the same machine is: an upgrade, of
 //! which the pump has the rest, and an event stream, which may be open for hours. Their socket is watched by the pump
 //! from the start; and one small exchange is written and read here, where hyper would have a task and buffers for a
-//! conversation. Whatever else is answered is hyper's, as if it had asked.
+//! conversation. Whatever else is answered is hyper's, as if it had asked. What has no body and is neither is asked in
+//! [`super::exchange`], of any agent.
 
 use std::future::poll_fn;
 use std::io::ErrorKind;
@@ -60,7 +61,7 @@ pub(super) enum Direct {
     Upgrade,
     /// A stream of events.
     Events,
-    /// Something that has no body.
+    /// Something else that has no body.
     Exchange,
 }
 
