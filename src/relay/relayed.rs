@@ -30,7 +30,7 @@ pub enum Speech {
     Websocket,
 }
 
-/// The most that is read at once, and so the most that a stalled session holds back.
+/// The most that is read at once where it may not be taken, and so the most that a stalled session holds back.
 pub(super) const CHUNK: usize = 16 * 1024;
 /// Room behind a chunk, so that a Close goes out in one write with the message before it.
 pub(super) const ROOM: usize = 160;

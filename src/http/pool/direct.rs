@@ -1,7 +1,7 @@
 //! What is asked of an agent without hyper, where it is connected at once, as one on the same machine is: an upgrade, of
 //! which the pump has the rest, and an event stream, which may be open for hours. Their socket is watched by the pump
 //! from the start; and one small exchange is written and read here, where hyper would have a task and buffers for a
-//! conversation. Whatever else is answered is hyper's, as if it had asked. What has no body and is neither is asked in
+//! conversation. Whatever else is answered is hyper's, as if it had asked. A GET that is neither is asked in
 //! [`super::exchange`], of any agent.
 
 use std::future::poll_fn;
@@ -66,7 +66,7 @@ pub(super) enum Direct {
 }
 
 impl Direct {
-    /// What a request asks; none if that is hyper's.
+    /// What a request asks; none if that is hyper's, as all but a GET without a body is.
     pub(super) fn of(request: &Request<RequestBody>) -> Option<Direct> {
         let headers = request.headers();
         let is_plain = request.method() == Method::GET && request.body().is_end_stream();

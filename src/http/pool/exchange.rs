@@ -1,4 +1,4 @@
-//! A request without a body whose answer comes at once and whole: most are no more than a write and a read, for which
+//! A GET without a body whose answer comes at once and whole: most are no more than a write and a read, for which
 //! no task has to be woken that speaks for the connection. The next one may go the same way on it. Whatever is
 //! answered otherwise is hyper's, as if it had asked, and so is the connection from then on.
 
