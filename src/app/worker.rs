@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::config::{Protocol, Upstream};
 use crate::http::{Agent, Arrival, Connections, Front, Site};
 use crate::net::tls::{Handshakes, Turns};
-use crate::net::{Endpoints, Tarpit, Tasks};
+use crate::net::{Endpoints, Tarpit, Tasks, parking};
 use crate::relay::Pump;
 use crate::session::{
     Home, Ledger, ListenerIndex, Order, Page, Phase, PhaseView, Refusal, SessionId, Terms,
@@ -45,6 +45,7 @@ const TOLD_OF_OVERLOAD: usize = 16;
 pub(super) fn run(birth: Birth) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_all()
+        .on_thread_park(parking::nothing_left_to_do)
         .build_local(LocalOptions::default())?;
     runtime.block_on(work(birth))
 }
@@ -77,6 +78,10 @@ async fn work(birth: Birth) -> io::Result<()> {
         ready,
     } = birth;
     let (pump, drive) = Pump::new(index)?;
+    let _awake = parking::instead_of_sleep({
+        let pump = pump.clone();
+        move || pump.linger()
+    });
     let mut view = shared.phase.clone();
     // However many they are, the sessions are served in between.
     let tasks = Tasks::new().with_between({

@@ -9,6 +9,7 @@ mod descriptors;
 mod dialled;
 mod inherited;
 mod options;
+pub mod parking;
 mod plain;
 pub mod proxy_protocol;
 mod socket;

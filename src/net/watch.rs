@@ -1,7 +1,9 @@
-//! Having the runtime watch a descriptor that is not one of tokio's own types.
+//! Having the runtime watch a descriptor that is not one of tokio's own types, and finding what it watches with.
 
+use std::fs;
 use std::io;
 use std::net::TcpListener;
+use std::os::fd::RawFd;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -10,7 +12,7 @@ mod sealed {
     /// Owners of one descriptor that stays open, and the same, for as long as they live.
     pub trait Steady: std::os::fd::AsRawFd {}
     impl Steady for std::net::TcpListener {}
-    impl Steady for mio::Poll {}
+    impl Steady for mio::Registry {}
 }
 
 /// Watches a descriptor for readability on the runtime of the calling thread.
@@ -23,6 +25,25 @@ pub fn readable<T: sealed::Steady>(owner: T) -> io::Result<AsyncFd<T>> {
     // always shows the same; the `AsyncFd` owns it from here on.
     let watched = unsafe { AsyncFd::register_with_interest(owner, Interest::READABLE) };
     Ok(watched?)
+}
+
+/// The readiness set in which this process watches a descriptor, by what `/proc/self/fdinfo` tells of each
+/// (proc(5)): a runtime does not tell of its own. None where nothing watches it, or nothing tells.
+pub fn watcher(watched: RawFd) -> Option<RawFd> {
+    let is_watched_in = |set: RawFd| {
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{set}"));
+        let mut targets = info
+            .iter()
+            .flat_map(|info| info.lines())
+            .filter_map(|line| {
+                let target = line.strip_prefix("tfd:")?.split_whitespace().next()?;
+                target.parse::<RawFd>().ok()
+            });
+        targets.any(|target| target == watched)
+    };
+    let entries = fs::read_dir("/proc/self/fdinfo").ok()?;
+    let open = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    open.into_iter().find(|set| is_watched_in(*set))
 }
 
 /// A watched listening socket.
@@ -39,5 +60,21 @@ mod tests {
         let watched = readable(listener).unwrap();
         let _client = std::net::TcpStream::connect(addr).unwrap();
         watched.readable().await.unwrap().retain_ready();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_watches_a_descriptor_is_found() {
+        use std::os::fd::AsRawFd as _;
+
+        let poll = mio::Poll::new().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let fd = listener.as_raw_fd();
+        assert_eq!(watcher(fd), None);
+        let (token, interest) = (mio::Token(0), mio::Interest::READABLE);
+        poll.registry()
+            .register(&mut mio::unix::SourceFd(&fd), token, interest)
+            .unwrap();
+        assert_eq!(watcher(fd), Some(poll.as_raw_fd()));
     }
 }

@@ -2,6 +2,7 @@
 
 mod drive;
 mod guest;
+mod sight;
 mod slots;
 mod upkeep;
 
@@ -39,8 +40,8 @@ const ONE_LOOK: usize = 16;
 /// Cut sessions that are kept to be told of one by one.
 const LISTED: usize = 100;
 
-use drive::Sight;
 pub use guest::{Guest, Place};
+use sight::Sight;
 use slots::Slots;
 pub use upkeep::Stalled;
 
@@ -100,6 +101,8 @@ struct Inner {
     gone: Gone,
     next_turn: u32,
     waker: Option<Waker>,
+    /// How often something has happened that somebody else may have waited for.
+    told: usize,
 }
 
 #[derive(Debug)]
@@ -182,6 +185,7 @@ impl Pump {
             gone: Gone::default(),
             next_turn: 0,
             waker: None,
+            told: 0,
         };
         let pump = Pump {
             inner: Rc::new(RefCell::new(inner)),
@@ -371,6 +375,7 @@ impl Inner {
 
     /// Takes a session out that has ended.
     fn bury(&mut self, slot: usize, outcome: Outcome) {
+        self.told += 1;
         self.note(slot);
         let Some(session) = self.slots.remove(slot) else {
             return;

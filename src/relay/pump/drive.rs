@@ -4,44 +4,19 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mio::Events;
-use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::net::watch;
+use super::Pump;
 
-use super::{Inner, Pump};
-
-/// Events taken from the kernel at once, and so the sessions served before the worker's other
-/// tasks have their turn.
-const EVENTS: usize = 256;
 /// So long after a turn of the pump other tasks give it one between two of theirs.
 const BREATH: Duration = Duration::from_micros(50);
 /// How often a session that was asked to go is looked at while nothing happens on it.
 const LOOK: Duration = Duration::from_millis(5);
-
-/// Where the pump hears of its sockets.
-#[derive(Debug)]
-pub(super) struct Sight {
-    readiness: AsyncFd<mio::Poll>,
-    events: Events,
-    /// When it was looked at last.
-    last: Instant,
-}
-
-impl Sight {
-    /// Watches a readiness set.
-    pub(super) fn new(poll: mio::Poll) -> io::Result<Sight> {
-        Ok(Sight {
-            readiness: watch::readable(poll)?,
-            events: Events::with_capacity(EVENTS),
-            last: Instant::now(),
-        })
-    }
-}
+/// So long the pump waits at a time before the runtime is left to look at its timers, of which it tells nobody.
+const LINGER: Duration = Duration::from_millis(1);
 
 impl Pump {
     /// Gives the sessions a turn if they have had none for a while. It is called between
@@ -52,18 +27,33 @@ impl Pump {
             return;
         }
         let mut sight = self.sight.borrow_mut();
-        if sight.last.elapsed() < BREATH {
+        if sight.looked().elapsed() < BREATH {
             return;
         }
-        let Sight {
-            readiness,
-            events,
-            last,
-        } = &mut *sight;
         // An error is found again by whoever drives the pump, and told there.
-        let _ = attend(readiness.get_mut(), events, &mut inner);
-        *last = Instant::now();
+        let _ = sight.look(Duration::ZERO, &mut inner);
         if let (false, Some(waker)) = (inner.again.is_empty(), &inner.waker) {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Waits for the sessions in the runtime's place, where they have something to say all the time, and until
+    /// somebody else has something to do. It is called when the runtime would go to sleep.
+    pub fn linger(&self) {
+        let mut sight = self.sight.borrow_mut();
+        if !sight.is_to_wait() {
+            return;
+        }
+        let mut inner = self.inner.borrow_mut();
+        let begun = Instant::now();
+        loop {
+            inner.give_more();
+            if sight.wait(&mut inner) || begun.elapsed() >= LINGER {
+                break;
+            }
+        }
+        // The runtime looks at its sockets and timers, and does not go to sleep.
+        if let Some(waker) = &inner.waker {
             waker.wake_by_ref();
         }
     }
@@ -98,45 +88,17 @@ fn turn(
         inner.look_at_the_leaving();
         timer.as_mut().reset(Instant::now() + LOOK);
     }
-    if !inner.again.is_empty() {
+    let mut sight = pump.sight.borrow_mut();
+    // Who stays awake never comes to wait for the others.
+    let is_awake = !inner.again.is_empty() && sight.is_outer();
+    let mut looks = sight.poll_ready(cx)?.is_ready() || sight.is_full() || is_awake;
+    while looks {
+        sight.look(Duration::ZERO, &mut inner)?;
+        // The worker's other tasks are waiting, be there more or not.
+        looks = !sight.is_full() && sight.poll_ready(cx)?.is_ready();
+    }
+    if sight.is_full() || !inner.again.is_empty() {
         cx.waker().wake_by_ref();
     }
-    let mut sight = pump.sight.borrow_mut();
-    let Sight {
-        readiness,
-        events,
-        last,
-    } = &mut *sight;
-    loop {
-        let mut guard = ready!(readiness.poll_read_ready_mut(cx))?;
-        let is_full = attend(guard.get_inner_mut(), events, &mut inner)?;
-        *last = Instant::now();
-        if is_full {
-            // There may be more, but the others are waiting.
-            guard.retain_ready();
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        guard.clear_ready();
-        if !inner.again.is_empty() {
-            cx.waker().wake_by_ref();
-        }
-    }
-}
-
-/// Gives a turn to sessions that have something to do, one batch of them at most; true if there may be
-/// more.
-fn attend(poll: &mut mio::Poll, events: &mut Events, inner: &mut Inner) -> io::Result<bool> {
-    while let Err(e) = poll.poll(events, Some(Duration::ZERO)) {
-        if e.kind() != io::ErrorKind::Interrupted {
-            return Err(e);
-        }
-    }
-    let mut seen = 0;
-    for event in &*events {
-        inner.turn.look_at_the_clock(seen);
-        seen += 1;
-        inner.on_event(event);
-    }
-    Ok(seen == EVENTS)
+    Poll::Pending
 }

@@ -138,6 +138,7 @@ impl Inner {
             && let Some(waker) = news.waker.take()
         {
             waker.wake();
+            self.told += 1;
         }
     }
 }

@@ -1,5 +1,8 @@
 //! The pump on real sockets.
 
+#[cfg(target_os = "linux")]
+mod lingering;
+
 use std::future::poll_fn;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
