@@ -21,6 +21,7 @@ mod pump;
 mod rare;
 mod relayed;
 mod traffic;
+mod transfer;
 
 pub use pump::{Guest, Place, Pump, Stalled, Tunnel};
 pub use relayed::Speech;

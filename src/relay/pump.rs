@@ -31,8 +31,9 @@ use super::allowance::Allowance;
 use super::leave::{Limits, Stay, Verdict};
 use super::patience::micros;
 use super::pipe::Pipes;
-use super::relayed::{LARGE, Progress, ROOM, Relayed, Speech, Turn, token};
+use super::relayed::{Progress, ROOM, Relayed, Speech, Turn, token};
 use super::traffic::Micros;
+use super::transfer::LARGE;
 
 /// So many turns go by one look at the clock: they take a fraction of a millisecond, and looks are felt in what a small
 /// message costs.

@@ -16,10 +16,11 @@ use super::close_frame::close_code;
 use super::flow::Flow;
 use super::half::{Found, Half, Wrote};
 use super::leave::Stay;
-use super::pipe::{Pipe, Pipes, cannot_splice};
+use super::pipe::Pipes;
 use super::pump::Tunnel;
 use super::rare::Rare;
 use super::traffic::{Micros, Traffic};
+use super::transfer::LARGE;
 
 /// What is spoken in a relayed session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +37,6 @@ pub(super) const CHUNK: usize = 16 * 1024;
 pub(super) const ROOM: usize = 160;
 /// Reads of one direction in one turn, before it is the others' turn.
 const READS_PER_TURN: usize = 2;
-/// What is read at once, and once a turn, in a large transfer over TLS: several records are passed on by one write.
-pub(super) const LARGE: usize = 64 * 1024;
-
 /// What a worker lends to a session for the time of its turn.
 pub(super) struct Turn {
     /// [`LARGE`] and [`ROOM`] bytes to read into.
@@ -231,75 +229,6 @@ impl Relayed {
             && self.meter().is_none()
     }
 
-    /// Whether a direction carries so much, and nothing that has to be looked at, that the kernel
-    /// may pass it on by itself.
-    fn is_transfer(&self, way: Direction) -> bool {
-        let flow = &self.flows[way.index()];
-        flow.is_bulk()
-            && !flow.muted
-            && self.speech == Speech::Bytes
-            && !self.halves.iter().any(Half::is_tls)
-            && matches!(self.stay, Stay::Staying)
-            && self.counted.is_some()
-    }
-
-    /// How much is read at once: more than a chunk only if the destination will take all of it, for what it does not
-    /// is held back.
-    fn most_at_once(&self, way: Direction) -> usize {
-        let is_large = self.flows[way.index()].is_bulk()
-            && self.halves[way.index()].is_tls()
-            && matches!(self.stay, Stay::Staying)
-            && self.halves[back(way).index()].has_room_for(LARGE);
-        match is_large {
-            true => LARGE,
-            false => CHUNK,
-        }
-    }
-
-    /// Takes what the source has into a pipe; false if that is nothing. An error is the source's.
-    fn splice(&mut self, way: Direction, mut pipe: Pipe, turn: &mut Turn) -> io::Result<bool> {
-        let taken = pipe.fill(&self.halves[way.index()]);
-        let is_dead = self.dead[way.index()];
-        let flow = &mut self.flows[way.index()];
-        let n = match taken {
-            Ok(0) if is_dead => return Err(ErrorKind::ConnectionReset.into()),
-            Ok(n) => n,
-            Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                flow.readable = false;
-                turn.pipes.give_back(pipe);
-                return Ok(false);
-            }
-            // Nothing was taken: it is read and copied instead.
-            Err(e) if cannot_splice(&e) => {
-                turn.pipes.do_without();
-                return Ok(true);
-            }
-            Err(e) => return Err(e),
-        };
-        if n == 0 {
-            flow.ended = true;
-            flow.readable = false;
-            turn.pipes.give_back(pipe);
-            return Ok(false);
-        }
-        flow.note_read(n >= CHUNK);
-        flow.bytes += n as u64;
-        self.traffic.note(way, turn.now, 1);
-        match pipe.empty(&self.halves[back(way).index()]) {
-            Ok(n) => self.delivered(way, n),
-            Err(_) => {
-                self.mute(way);
-                self.lose(way, pipe.held() as u64);
-                return Ok(true);
-            }
-        }
-        match pipe.held() {
-            0 => turn.pipes.give_back(pipe),
-            _ => self.flow(way).hold(pipe),
-        }
-        Ok(true)
-    }
-
     /// Deals with bytes that were read ahead of the relay, as if they had been read now.
     pub(super) fn take_early(&mut self, way: Direction, bytes: &[u8], turn: &mut Turn) {
         for chunk in bytes.chunks(CHUNK - HEADER) {
@@ -446,23 +375,6 @@ impl Relayed {
         !self.waits(way)
     }
 
-    /// Writes what is in a direction's pipe, if it has one; true when nothing of it is left.
-    fn empty_pipe(&mut self, way: Direction, turn: &mut Turn) -> bool {
-        let Some(pipe) = self.flows[way.index()].pipe() else {
-            return true;
-        };
-        let Ok(n) = pipe.empty(&self.halves[back(way).index()]) else {
-            self.mute(way);
-            return true;
-        };
-        let is_empty = pipe.held() == 0;
-        self.delivered(way, n);
-        if is_empty && let Some(pipe) = self.flow(way).release() {
-            turn.pipes.give_back(pipe);
-        }
-        is_empty
-    }
-
     fn write(&mut self, way: Direction, bytes: &[u8]) -> Result<usize, Dead> {
         // Its end is passed on in the same turn.
         let is_last = self.flows[way.index()].ended;
@@ -475,7 +387,7 @@ impl Relayed {
         }
     }
 
-    fn delivered(&self, way: Direction, n: usize) {
+    pub(super) fn delivered(&self, way: Direction, n: usize) {
         self.connected
             .ledger()
             .bytes(self.connected.listener(), way, n as u64);
@@ -491,7 +403,7 @@ impl Relayed {
     }
 
     /// Sends nothing more to a destination that has gone, and reads what it had still to say.
-    fn mute(&mut self, way: Direction) {
+    pub(super) fn mute(&mut self, way: Direction) {
         self.dead[back(way).index()] = true;
         let half = self.halves[back(way).index()].give_up();
         let flow = self.flow(way);
