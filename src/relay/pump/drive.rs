@@ -48,7 +48,7 @@ impl Pump {
         let begun = Instant::now();
         loop {
             inner.give_more();
-            if sight.wait(&mut inner) || begun.elapsed() >= LINGER {
+            if sight.wait(&mut inner) || sight.looked() - begun >= LINGER {
                 break;
             }
         }

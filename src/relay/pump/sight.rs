@@ -197,7 +197,8 @@ impl Sight {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::io::Write as _;
     use std::net::{TcpListener, TcpStream};
