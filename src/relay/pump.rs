@@ -363,6 +363,7 @@ impl Inner {
         let progress = self.turn.with(|turn| session.work(turn));
         if session.is_unheard() {
             self.leaving.push((slot, session.turn));
+            self.told += 1;
             if let Some(waker) = &self.waker {
                 waker.wake_by_ref();
             }

@@ -46,12 +46,7 @@ impl Pump {
         }
         let mut inner = self.inner.borrow_mut();
         let begun = Instant::now();
-        loop {
-            inner.give_more();
-            if sight.wait(&mut inner) || sight.looked() - begun >= LINGER {
-                break;
-            }
-        }
+        while !sight.wait(&mut inner) && sight.looked() - begun < LINGER {}
         // The runtime looks at its sockets and timers, and does not go to sleep.
         if let Some(waker) = &inner.waker {
             waker.wake_by_ref();

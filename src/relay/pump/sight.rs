@@ -119,22 +119,23 @@ impl Sight {
         let registry = self.poll.registry();
         let watched = registry.register(&mut SourceFd(&runtime), RUNTIME, Interest::READABLE);
         if watched.is_err() {
-            self.runtime = None;
-            self.be_watched();
+            // The first wait is the last one then.
+            (self.runtime, self.runtime_is_ready) = (None, true);
         }
-        self.is_outer()
+        true
     }
 
-    /// Waits in the runtime's place, and gives a turn to who has something to say. True if the runtime should have its own
-    /// turn now.
+    /// Waits in the runtime's place, and gives a turn to who has more to do or something to say. True if the runtime should
+    /// have its own turn now.
     pub(super) fn wait(&mut self, inner: &mut Inner) -> bool {
         let told = inner.told;
+        inner.give_more();
         let at_once = !inner.again.is_empty() || self.runtime_is_ready;
         let wait = if at_once { Duration::ZERO } else { SILENCE };
-        let seen = self.look(wait, inner);
-        let is_silent = !at_once && matches!(seen, Ok(0));
+        let looked = self.look(wait, inner);
+        let is_silent = self.looked - self.seen >= SILENCE;
         // An error is found again by whoever drives the pump, and told there.
-        if seen.is_err() || is_silent || self.habit == 0 {
+        if looked.is_err() || is_silent || self.habit == 0 || self.runtime.is_none() {
             self.wait_no_more();
             return true;
         }
@@ -160,12 +161,11 @@ impl Sight {
         }
     }
 
-    /// Gives a turn to who has something to say, one batch of them at most; waits so long for the first at most. Tells how
-    /// many it was.
+    /// Gives a turn to who has something to say, one batch of them at most; waits so long for the first at most.
     ///
     /// # Errors
     /// Those of the readiness set itself.
-    pub(super) fn look(&mut self, wait: Duration, inner: &mut Inner) -> io::Result<usize> {
+    pub(super) fn look(&mut self, wait: Duration, inner: &mut Inner) -> io::Result<()> {
         while let Err(e) = self.poll.poll(&mut self.events, Some(wait)) {
             if e.kind() != io::ErrorKind::Interrupted {
                 return Err(e);
@@ -193,7 +193,7 @@ impl Sight {
             };
             self.seen = self.looked;
         }
-        Ok(seen)
+        Ok(())
     }
 }
 
@@ -218,12 +218,14 @@ mod tests {
             .look(Duration::ZERO, &mut pump.inner.borrow_mut())
             .unwrap();
         sight.runtime_is_ready = false;
+        // However long a test takes.
+        sight.seen = Instant::now() + Duration::from_secs(60);
         drop(sight);
         pump
     }
 
     #[tokio::test]
-    async fn a_wait_ends_with_what_the_runtime_watches_and_with_silence() {
+    async fn a_wait_ends_with_what_the_runtime_watches() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let pump = that_waits();
@@ -237,8 +239,32 @@ mod tests {
         sight.look(Duration::ZERO, inner).unwrap();
         assert!(sight.wait(inner));
         assert!(sight.is_outer());
+        // Of the sessions nothing has been heard for long.
+        let _third = TcpStream::connect(addr).unwrap();
+        sight.seen = Instant::now() - SILENCE;
         assert!(sight.wait(inner));
-        assert!(!sight.is_outer(), "nothing was said");
+        assert!(!sight.is_outer());
+    }
+
+    #[tokio::test]
+    async fn a_wait_ends_with_silence() {
+        let pump = that_waits();
+        let mut sight = pump.sight.borrow_mut();
+        sight.seen = Instant::now();
+        assert!(sight.wait(&mut pump.inner.borrow_mut()));
+        assert!(!sight.is_outer());
+        assert!(!sight.is_to_wait());
+    }
+
+    #[tokio::test]
+    async fn a_runtime_that_cannot_be_watched_waits_itself() {
+        let (pump, _never_driven) = Pump::new(WorkerIndex(0)).unwrap();
+        let mut sight = pump.sight.borrow_mut();
+        (sight.habit, sight.runtime) = (HABIT, Some(-1));
+        assert!(sight.is_to_wait());
+        assert!(sight.wait(&mut pump.inner.borrow_mut()));
+        assert!(!sight.is_outer());
+        sight.habit = HABIT;
         assert!(!sight.is_to_wait());
     }
 
