@@ -28,22 +28,26 @@ pub fn readable<T: sealed::Steady>(owner: T) -> io::Result<AsyncFd<T>> {
 }
 
 /// The readiness set in which this process watches a descriptor, by what `/proc/self/fdinfo` tells of each
-/// (proc(5)): a runtime does not tell of its own. None where nothing watches it, or nothing tells.
+/// (proc(5)): a runtime does not tell of its own. None where nothing tells, or it is not one: a set goes on
+/// showing the number of a descriptor that was closed while another shared its socket.
 pub fn watcher(watched: RawFd) -> Option<RawFd> {
-    let is_watched_in = |set: RawFd| {
-        let info = fs::read_to_string(format!("/proc/self/fdinfo/{set}"));
-        let mut targets = info
-            .iter()
-            .flat_map(|info| info.lines())
-            .filter_map(|line| {
-                let target = line.strip_prefix("tfd:")?.split_whitespace().next()?;
-                target.parse::<RawFd>().ok()
-            });
-        targets.any(|target| target == watched)
+    let is_target = |line: &str| {
+        let target = line.strip_prefix("tfd:")?.split_whitespace().next()?;
+        Some(target.parse() == Ok(watched))
     };
     let entries = fs::read_dir("/proc/self/fdinfo").ok()?;
-    let open = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    open.into_iter().find(|set| is_watched_in(*set))
+    let mut sets = entries.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let info = fs::read_to_string(entry.path()).ok()?;
+        let is_set = info.lines().any(|line| is_target(line) == Some(true));
+        Some((
+            entry.file_name().to_str()?.parse().ok()?,
+            is_set.then_some(info)?,
+        ))
+    });
+    let (set, info) = sets.next()?;
+    // A runtime has more than one descriptor of its set.
+    sets.all(|(_, other)| other == info).then_some(set)
 }
 
 /// A watched listening socket.
@@ -67,14 +71,16 @@ mod tests {
     fn what_watches_a_descriptor_is_found() {
         use std::os::fd::AsRawFd as _;
 
-        let poll = mio::Poll::new().unwrap();
+        let (poll, other) = (mio::Poll::new().unwrap(), mio::Poll::new().unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let fd = listener.as_raw_fd();
         assert_eq!(watcher(fd), None);
         let (token, interest) = (mio::Token(0), mio::Interest::READABLE);
-        poll.registry()
-            .register(&mut mio::unix::SourceFd(&fd), token, interest)
-            .unwrap();
+        let watched = &mut mio::unix::SourceFd(&fd);
+        poll.registry().register(watched, token, interest).unwrap();
         assert_eq!(watcher(fd), Some(poll.as_raw_fd()));
+        let token = mio::Token(1);
+        other.registry().register(watched, token, interest).unwrap();
+        assert_eq!(watcher(fd), None);
     }
 }
