@@ -9,10 +9,10 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 mod sealed {
-    /// Owners of one descriptor that stays open, and the same, for as long as they live.
+    /// Owners of one descriptor, alone or with others, that stays open, and the same, for as long as they live.
     pub trait Steady: std::os::fd::AsRawFd {}
     impl Steady for std::net::TcpListener {}
-    impl Steady for mio::Registry {}
+    impl Steady for std::rc::Rc<mio::Registry> {}
 }
 
 /// Watches a descriptor for readability on the runtime of the calling thread.
@@ -21,7 +21,7 @@ mod sealed {
 /// When the runtime cannot watch it.
 #[allow(unsafe_code, reason = "AsyncFd has no safe constructor")]
 pub fn readable<T: sealed::Steady>(owner: T) -> io::Result<AsyncFd<T>> {
-    // SAFETY: a `Steady` type owns the descriptor it shows, keeps it open until it is dropped, and
+    // SAFETY: a `Steady` type owns the descriptor it shows, keeps it open until it is dropped at least, and
     // always shows the same; the `AsyncFd` owns it from here on.
     let watched = unsafe { AsyncFd::register_with_interest(owner, Interest::READABLE) };
     Ok(watched?)

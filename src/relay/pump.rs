@@ -91,7 +91,7 @@ pub struct Pump {
 #[derive(Debug)]
 struct Inner {
     worker: WorkerIndex,
-    registry: Registry,
+    registry: Rc<Registry>,
     slots: Slots,
     turn: TurnState,
     /// Slots that have more to do than their last turn allowed.
@@ -167,7 +167,7 @@ impl Pump {
     /// When the kernel has no descriptor left for a readiness set.
     pub fn new(worker: WorkerIndex) -> io::Result<(Pump, impl Future<Output = io::Result<()>>)> {
         let poll = mio::Poll::new()?;
-        let registry = poll.registry().try_clone()?;
+        let registry = Rc::new(poll.registry().try_clone()?);
         let turn = TurnState {
             scratch: None,
             epoch: Instant::now(),
@@ -175,7 +175,7 @@ impl Pump {
             allowance: Allowance::default(),
             pipes: None,
         };
-        let sight = Sight::new(poll)?;
+        let sight = Sight::new(poll, Rc::clone(&registry))?;
         let inner = Inner {
             worker,
             registry,

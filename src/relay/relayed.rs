@@ -37,6 +37,7 @@ pub(super) const CHUNK: usize = 16 * 1024;
 pub(super) const ROOM: usize = 160;
 /// Reads of one direction in one turn, before it is the others' turn.
 const READS_PER_TURN: usize = 2;
+
 /// What a worker lends to a session for the time of its turn.
 pub(super) struct Turn {
     /// [`LARGE`] and [`ROOM`] bytes to read into.

@@ -7,6 +7,7 @@
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd as _, RawFd};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -35,9 +36,11 @@ const SILENCE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Sight {
     poll: mio::Poll,
+    /// What the runtime watches: kept, for there may be no descriptor left when the sets change places.
+    registry: Rc<Registry>,
     events: Events,
     /// As the runtime watches it; without this, the pump waits.
-    watched: Option<AsyncFd<Registry>>,
+    watched: Option<AsyncFd<Rc<Registry>>>,
     /// The runtime's own, where it is known.
     runtime: Option<RawFd>,
     /// The runtime's has been seen to have something, which the runtime has not been left to look for.
@@ -58,12 +61,13 @@ impl Sight {
     ///
     /// # Errors
     /// When it cannot be watched.
-    pub(super) fn new(poll: mio::Poll) -> io::Result<Sight> {
-        let watched = watch::readable(poll.registry().try_clone()?)?;
+    pub(super) fn new(poll: mio::Poll, registry: Rc<Registry>) -> io::Result<Sight> {
+        let watched = watch::readable(Rc::clone(&registry))?;
         Ok(Sight {
             runtime: watch::watcher(watched.as_raw_fd()),
             watched: Some(watched),
             poll,
+            registry,
             events: Events::with_capacity(EVENTS),
             runtime_is_ready: false,
             is_full: false,
@@ -154,11 +158,22 @@ impl Sight {
     }
 
     fn be_watched(&mut self) {
-        let registry = self.poll.registry().try_clone();
-        match registry.and_then(watch::readable) {
+        match watch::readable(Rc::clone(&self.registry)) {
             Ok(watched) => self.watched = Some(watched),
-            Err(e) => self.broken = Some(e),
+            Err(e) => {
+                let what = "the sockets of sessions cannot be watched any more";
+                let hint = "fs.epoll.max_user_watches limits how many a user may watch";
+                let told = format!("{what}: {e}; {hint}");
+                self.broken = Some(io::Error::new(e.kind(), told));
+            }
         }
+    }
+
+    /// As after many turns that followed each other closely, the last of them to come yet.
+    #[cfg(test)]
+    pub(super) fn form_habit(&mut self) {
+        self.habit = HABIT;
+        self.seen = Instant::now() + Duration::from_secs(60);
     }
 
     /// Gives a turn to who has something to say, one batch of them at most; waits so long for the first at most.
@@ -212,14 +227,12 @@ mod tests {
         let (pump, _never_driven) = Pump::new(WorkerIndex(0)).unwrap();
         let mut sight = pump.sight.borrow_mut();
         assert!(!sight.is_to_wait());
-        sight.habit = HABIT;
+        sight.form_habit();
         assert!(sight.is_to_wait());
         sight
             .look(Duration::ZERO, &mut pump.inner.borrow_mut())
             .unwrap();
         sight.runtime_is_ready = false;
-        // However long a test takes.
-        sight.seen = Instant::now() + Duration::from_secs(60);
         drop(sight);
         pump
     }
@@ -247,6 +260,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn no_descriptor_is_needed_for_the_runtime_to_wait_again() {
+        let pump = that_waits();
+        let mut sight = pump.sight.borrow_mut();
+        let before = sight.registry.as_raw_fd();
+        let _takes_whatever_is_free = TcpListener::bind("127.0.0.1:0").unwrap();
+        sight.wait_no_more();
+        let watched = sight.watched.as_ref().unwrap();
+        assert_eq!(watched.as_raw_fd(), before);
+    }
+
+    #[tokio::test]
     async fn a_wait_ends_with_silence() {
         let pump = that_waits();
         let mut sight = pump.sight.borrow_mut();
@@ -260,11 +284,12 @@ mod tests {
     async fn a_runtime_that_cannot_be_watched_waits_itself() {
         let (pump, _never_driven) = Pump::new(WorkerIndex(0)).unwrap();
         let mut sight = pump.sight.borrow_mut();
-        (sight.habit, sight.runtime) = (HABIT, Some(-1));
+        sight.form_habit();
+        sight.runtime = Some(-1);
         assert!(sight.is_to_wait());
         assert!(sight.wait(&mut pump.inner.borrow_mut()));
         assert!(!sight.is_outer());
-        sight.habit = HABIT;
+        sight.form_habit();
         assert!(!sight.is_to_wait());
     }
 

@@ -1,6 +1,7 @@
 //! The pump in a worker's runtime, which waits for it or leaves it to wait.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Context;
 use std::thread::{self, JoinHandle};
 
 use tokio::io::AsyncReadExt as _;
@@ -160,4 +161,55 @@ fn much_to_do_for_one_holds_nobody_up() {
         sends.join().unwrap();
         chat.end().await;
     });
+}
+
+/// A pump that waits in the place of the runtime, and what drives it.
+fn that_waits() -> (Pump, impl Future<Output = io::Result<()>>) {
+    let (pump, driver) = Pump::new(WorkerIndex(0)).unwrap();
+    let mut sight = pump.sight.borrow_mut();
+    sight.form_habit();
+    assert!(sight.is_to_wait());
+    drop(sight);
+    (pump, driver)
+}
+
+/// The thread never comes to wait then, where the others would be heard.
+#[tokio::test]
+async fn others_are_heard_while_one_has_more_to_do() {
+    let (pump, driver) = that_waits();
+    let (mut client, outer) = pair();
+    let (_agent, inner) = pair();
+    pump.open(tunnel(outer, inner.into()).await).unwrap();
+    client.write_all(&[1; 128 * 1024]).unwrap();
+    let looked = pump
+        .sight
+        .borrow_mut()
+        .look(Duration::ZERO, &mut pump.inner.borrow_mut());
+    looked.unwrap();
+    let (mut answering, inner) = pair();
+    let guest = pump.host(inner.into()).unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(guest.poll_readable(&cx).is_pending());
+    answering.write_all(b"answer").unwrap();
+    assert!(pin!(driver).poll(&mut cx).is_pending());
+    assert!(!pump.inner.borrow().again.is_empty(), "it has no more");
+    assert!(guest.poll_readable(&cx).is_ready());
+}
+
+#[tokio::test]
+async fn a_wait_ends_when_a_session_does_that_had_more_to_do() {
+    let (pump, _never_driven) = that_waits();
+    let (client, outer) = pair();
+    let (agent, inner) = pair();
+    pump.open(tunnel(outer, inner.into()).await).unwrap();
+    drop((client, agent));
+    let mut inner = pump.inner.borrow_mut();
+    for flow in &mut inner.slots[0].flows {
+        flow.readable = true;
+    }
+    inner.again.push(0);
+    let mut sight = pump.sight.borrow_mut();
+    assert!(sight.wait(&mut inner));
+    assert!(sight.is_outer());
+    assert_eq!(inner.slots.sessions(), 0);
 }
