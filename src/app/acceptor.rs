@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use crate::config::{LateArrivals, Protocol};
 use crate::http::Arrival;
 use crate::net::{AcceptError, Listening, TcpBound, bind};
+use crate::relay::Pump;
 use crate::session::{ListenerIndex, PhaseView};
 
 use super::doors::Stop;
@@ -28,6 +29,8 @@ const RETRY: Duration = Duration::from_millis(200);
 /// The accept loop of one listener.
 pub(super) struct Acceptor {
     shared: Shared,
+    /// Whose sessions have their turn between two connections.
+    pump: Pump,
     listener: ListenerIndex,
     addr: SocketAddr,
     /// Whether the socket is somebody else's too.
@@ -35,9 +38,15 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(super) fn new(shared: Shared, listener: ListenerIndex, addr: SocketAddr) -> Acceptor {
+    pub(super) fn new(
+        shared: Shared,
+        pump: Pump,
+        listener: ListenerIndex,
+        addr: SocketAddr,
+    ) -> Acceptor {
         Acceptor {
             shared,
+            pump,
             listener,
             addr,
             is_shared: false,
@@ -127,9 +136,10 @@ impl Acceptor {
     async fn accept(&self, listening: &Listening) {
         for nth in 1_usize.. {
             if nth.is_multiple_of(AT_ONCE) {
-                // The sessions of the worker that this runs on have a turn too.
+                // The other tasks of the worker that this runs on have a turn too.
                 yield_now().await;
             }
+            self.pump.breathe();
             match listening.accept().await {
                 Ok((socket, client)) => self.hand_out(socket, client),
                 Err(AcceptError::Passing(e)) => tracing::debug!(error = %e, "accept"),

@@ -38,6 +38,11 @@ const AT_ONCE: usize = 4;
 /// Connections beyond the limit that are still told so; more are closed without a word.
 const TOLD_OF_OVERLOAD: usize = 16;
 
+/// Refused connections that are held back take one of so many places at most.
+const ONE_OF: usize = 8;
+/// And no more than that.
+const MOST_HELD: usize = 1_024;
+
 /// Runs a worker until it is told to stop.
 ///
 /// # Errors
@@ -48,6 +53,13 @@ pub(super) fn run(birth: Birth) -> io::Result<()> {
         .on_thread_park(parking::nothing_left_to_do)
         .build_local(LocalOptions::default())?;
     runtime.block_on(work(birth))
+}
+
+/// How many refused connections a worker holds back: of the places that there are for connections, since they
+/// take such.
+fn held_at_most(shared: &Shared) -> usize {
+    let workers = shared.hand.len().max(1);
+    (shared.plan.borrow().most / workers / ONE_OF).min(MOST_HELD)
 }
 
 struct Worker {
@@ -94,7 +106,7 @@ async fn work(birth: Birth) -> io::Result<()> {
         connections: Connections::new(index),
         tasks: tasks.clone(),
         handshakes: Turns::default(),
-        tarpit: Tarpit::default(),
+        tarpit: Tarpit::new(held_at_most(&shared)),
         plan: shared.plan.clone(),
         places: Vec::new(),
         former: Vec::new(),
@@ -120,6 +132,7 @@ async fn work(birth: Birth) -> io::Result<()> {
                 Some(opening) = openings.recv() => worker.accept_for(opening),
                 Some(handed) = handed.recv() => {
                     worker.take(handed);
+                    worker.pump.breathe();
                     taken += 1;
                 }
                 Ok(()) = view.changed() => worker.note_phase(&view.borrow_and_update()),
@@ -187,7 +200,10 @@ impl Worker {
         let phase = before.map_or_else(starting, |before| Rc::clone(&before.phase));
         let health = Arc::clone(&self.shared.health);
         let tls = served.tls.as_ref();
-        let tls = tls.map(|tls| Handshakes::new(Arc::clone(tls), self.handshakes.clone()));
+        let tls = tls.map(|tls| {
+            let (turns, tarpit) = (self.handshakes.clone(), self.tarpit.clone());
+            Handshakes::new(Arc::clone(tls), turns, tarpit)
+        });
         let site = (settings.protocol == Protocol::Http).then(|| Site {
             listener,
             settings: settings.http.clone(),
@@ -262,7 +278,7 @@ impl Worker {
             bound,
             stop,
         } = opening;
-        let acceptor = Acceptor::new(self.shared.clone(), listener, addr);
+        let acceptor = Acceptor::new(self.shared.clone(), self.pump.clone(), listener, addr);
         self.tasks.spawn(acceptor.run(bound, stop));
     }
 
@@ -296,7 +312,7 @@ impl Worker {
                 if let Some(wait) = self.tarpit.enter() {
                     self.tasks.spawn(async move {
                         wait.await;
-                        drop(arrived.socket);
+                        drop(arrived);
                     });
                 }
             }

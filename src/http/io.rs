@@ -296,7 +296,7 @@ mod tests {
         wire.note_has_said_all(has_said_all);
         let ledger = Arc::new(Ledger::new(1, Durations::discarded()));
         let stream = ClientStream::Plain(PlainStream::new(socket));
-        let tarpit = Tarpit::default();
+        let tarpit = Tarpit::new(1);
         let mut io = ClientIo::new(stream, wire, ledger, ListenerIndex(0), tarpit);
         let mut cx = Context::from_waker(Waker::noop());
         Pin::new(&mut io).poll_shutdown(&mut cx).is_ready()

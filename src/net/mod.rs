@@ -14,6 +14,7 @@ mod plain;
 pub mod proxy_protocol;
 mod socket;
 pub mod sockinfo;
+mod spare_time;
 mod tarpit;
 mod tasks;
 pub mod tls;

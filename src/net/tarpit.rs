@@ -9,14 +9,17 @@ use std::time::Duration;
 
 use tokio::time::{Sleep, sleep};
 
-/// How long they wait: nobody who means well notices it.
+/// How long they wait at least: nobody who means well notices it.
 const WAIT: Duration = Duration::from_millis(50);
-/// So many of a worker wait at once; beyond that they are closed as they come.
-const ROOM: usize = 256;
+/// And so long for each that waits beside them: a crowd of whatever size makes so many a second at most.
+const EACH: Duration = Duration::from_micros(500);
 
 /// A worker's tarpit.
-#[derive(Clone, Debug, Default)]
-pub struct Tarpit(Rc<Cell<usize>>);
+#[derive(Clone, Debug)]
+pub struct Tarpit {
+    waiting: Rc<Cell<usize>>,
+    room: usize,
+}
 
 /// The wait of a connection: ready when it may be closed.
 #[derive(Debug)]
@@ -26,14 +29,23 @@ pub struct Wait {
 }
 
 impl Tarpit {
+    /// Where so many wait at once; beyond that they are closed as they come.
+    pub fn new(room: usize) -> Tarpit {
+        Tarpit {
+            waiting: Rc::default(),
+            room,
+        }
+    }
+
     /// Has a connection wait; none, if there is no room for it.
     pub fn enter(&self) -> Option<Wait> {
-        let Tarpit(waiting) = self;
-        (waiting.get() < ROOM).then(|| {
-            waiting.set(waiting.get() + 1);
+        let waiting = self.waiting.get();
+        (waiting < self.room).then(|| {
+            self.waiting.set(waiting + 1);
+            let beside = u32::try_from(waiting).unwrap_or(u32::MAX);
             Wait {
-                timer: Box::pin(sleep(WAIT)),
-                waiting: Rc::clone(waiting),
+                timer: Box::pin(sleep(WAIT.max(EACH.saturating_mul(beside)))),
+                waiting: Rc::clone(&self.waiting),
             }
         })
     }
@@ -61,9 +73,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_is_refused_waits_as_long_as_there_is_room() {
-        let tarpit = Tarpit::default();
-        let mut waits: Vec<Wait> = (0..ROOM).filter_map(|_| tarpit.enter()).collect();
-        assert_eq!(waits.len(), ROOM);
+        let tarpit = Tarpit::new(10);
+        let mut waits: Vec<Wait> = (0..10).filter_map(|_| tarpit.enter()).collect();
+        assert_eq!(waits.len(), 10);
         assert!(tarpit.enter().is_none());
         let begun = Instant::now();
         for wait in waits.split_off(1) {
@@ -72,6 +84,21 @@ mod tests {
         assert!(begun.elapsed() >= WAIT);
         // One that is given up makes room as well.
         drop(waits);
-        assert_eq!((0..=ROOM).filter_map(|_| tarpit.enter()).count(), ROOM + 1);
+        assert_eq!((0..=10).filter_map(|_| tarpit.enter()).count(), 11);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_of_any_size_makes_so_many_a_second() {
+        let tarpit = Tarpit::new(1_000);
+        let begun = Instant::now();
+        let waits: Vec<Wait> = (0..1_000).filter_map(|_| tarpit.enter()).collect();
+        let mut ends = Vec::new();
+        for wait in waits {
+            wait.await;
+            ends.push(begun.elapsed());
+        }
+        assert!(ends[0] >= WAIT);
+        let last = ends[999];
+        assert!(last >= EACH * 999 && last < EACH * 1_010, "{last:?}");
     }
 }

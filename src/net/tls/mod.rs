@@ -3,6 +3,7 @@
 mod certificates;
 mod client;
 mod fault;
+mod helper;
 mod kept;
 mod key_pair;
 mod layer;

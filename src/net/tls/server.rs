@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::config::{ClientAuth, Protocol, ServerTls, TlsVersion};
+use crate::net::Tarpit;
 use crate::session::Refusal;
 
 use super::certificates::Certificates;
@@ -181,6 +182,7 @@ pub struct Handshakes {
     listener: Arc<TlsListener>,
     under_way: Rc<Cell<usize>>,
     turns: Turns,
+    tarpit: Tarpit,
 }
 
 /// One that is under way.
@@ -192,19 +194,24 @@ impl Drop for UnderWay<'_> {
     }
 }
 
+/// One that came to nothing, and the connection where there is still one.
+struct Broken(HandshakeError, Option<TlsStream>);
+
 impl Handshakes {
     /// The settings of the listener.
     pub fn settings(&self) -> &ServerTls {
         &self.listener.settings
     }
 
-    /// None under way yet; they take their turns with those of the worker's other listeners.
-    pub fn new(listener: Arc<TlsListener>, turns: Turns) -> Handshakes {
+    /// None under way yet; they take their turns with those of the worker's other listeners, and share the
+    /// tarpit with all whom it refuses.
+    pub fn new(listener: Arc<TlsListener>, turns: Turns, tarpit: Tarpit) -> Handshakes {
         let under_way = Rc::default();
         Handshakes {
             listener,
             under_way,
             turns,
+            tarpit,
         }
     }
 
@@ -213,31 +220,61 @@ impl Handshakes {
     /// # Errors
     /// Why nothing came of it. The connection is closed by then.
     pub async fn shake(&self, socket: std::net::TcpStream) -> Result<TlsStream, HandshakeError> {
-        let socket = TcpStream::from_std(socket).map_err(HandshakeError::Failed)?;
         let settings = &self.listener.settings;
         let most = settings.max_handshakes.get();
         if self.under_way.get() >= most {
+            self.hold(socket).await;
             return Err(HandshakeError::Crowded(most));
         }
-        self.under_way.set(self.under_way.get() + 1);
-        let _under_way = UnderWay(&self.under_way);
+        let socket = TcpStream::from_std(socket).map_err(HandshakeError::Failed)?;
         let layer =
             Layer::server(Arc::clone(&self.listener.config)).map_err(HandshakeError::Failed)?;
-        let mut stream = TlsStream::new(socket, layer);
         let limit = settings.handshake_timeout;
-        let shaken = async {
-            loop {
-                stream.can_shake().await?;
-                if self.turns.take(|| stream.shake()).await? {
-                    return Ok(());
-                }
-            }
+        let shaken = {
+            self.under_way.set(self.under_way.get() + 1);
+            let _under_way = UnderWay(&self.under_way);
+            timeout(limit, self.go_on(TlsStream::new(socket, layer))).await
         };
-        match timeout(limit, shaken).await {
-            Ok(Ok(())) => Ok(stream),
-            Ok(Err(_)) if !stream.has_begun() => Err(HandshakeError::Silent),
-            Ok(Err(e)) => Err(HandshakeError::Failed(e)),
+        match shaken {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(Broken(why, stream))) => {
+                if let Some(stream) = stream {
+                    self.hold(stream).await;
+                }
+                Err(why)
+            }
             Err(_) => Err(HandshakeError::Timeout(limit)),
         }
+    }
+
+    async fn go_on(&self, mut stream: TlsStream) -> Result<TlsStream, Broken> {
+        let gone = |e| Broken(HandshakeError::Failed(e), None);
+        loop {
+            stream.can_shake().await.map_err(gone)?;
+            let step = self.turns.take(move || {
+                let shaken = stream.shake();
+                (stream, shaken)
+            });
+            let shaken;
+            (stream, shaken) = step.await.map_err(gone)?;
+            match shaken {
+                Ok(true) => return Ok(stream),
+                Ok(false) => {}
+                Err(_) if !stream.has_begun() => return Err(Broken(HandshakeError::Silent, None)),
+                // Who breaks the rules was told so, and is still there.
+                Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+                    return Err(Broken(HandshakeError::Failed(e), Some(stream)));
+                }
+                Err(e) => return Err(gone(e)),
+            }
+        }
+    }
+
+    /// Closes a connection, and keeps it from being made anew at once.
+    async fn hold(&self, connection: impl Sized) {
+        if let Some(wait) = self.tarpit.enter() {
+            wait.await;
+        }
+        drop(connection);
     }
 }
