@@ -7,6 +7,7 @@ mod slots;
 mod upkeep;
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
@@ -38,6 +39,8 @@ use super::transfer::LARGE;
 /// So many turns go by one look at the clock: they take a fraction of a millisecond, and looks are felt in what a small
 /// message costs.
 const ONE_LOOK: usize = 16;
+/// So long those that have more to do than a turn allows are given turns in a row.
+const MOMENT: Duration = Duration::from_micros(50);
 /// Cut sessions that are kept to be told of one by one.
 const LISTED: usize = 100;
 
@@ -95,7 +98,7 @@ struct Inner {
     slots: Slots,
     turn: TurnState,
     /// Slots that have more to do than their last turn allowed.
-    again: Vec<usize>,
+    again: VecDeque<usize>,
     /// Sessions that were asked to go, by slot and turn.
     leaving: Vec<(usize, u32)>,
     /// Those that were cut or have taken their leave, until somebody asks.
@@ -181,7 +184,7 @@ impl Pump {
             registry,
             slots: Slots::default(),
             turn,
-            again: Vec::new(),
+            again: VecDeque::new(),
             leaving: Vec::new(),
             gone: Gone::default(),
             next_turn: 0,
@@ -370,7 +373,7 @@ impl Inner {
         }
         match progress {
             Progress::Waits => {}
-            Progress::More => self.again.push(slot),
+            Progress::More => self.again.push_back(slot),
             Progress::Ended(outcome) => self.bury(slot, outcome),
         }
     }
@@ -410,10 +413,17 @@ impl Inner {
         }
     }
 
+    /// Gives turns to those that have more to do, for a moment: all others come in between.
     fn give_more(&mut self) {
-        for (turns, slot) in std::mem::take(&mut self.again).into_iter().enumerate() {
+        let begun = Instant::now();
+        for turns in 0..self.again.len() {
+            if turns > 0 && begun.elapsed() >= MOMENT {
+                break;
+            }
             self.turn.look_at_the_clock(turns);
-            self.give_turn(slot);
+            if let Some(slot) = self.again.pop_front() {
+                self.give_turn(slot);
+            }
         }
     }
 
@@ -444,7 +454,7 @@ impl Inner {
                     let verdict = session.consider(now, &mut self.turn.allowance);
                     urgency += session.urgency(now);
                     if session.read_on() {
-                        self.again.push(slot);
+                        self.again.push_back(slot);
                     }
                     verdict
                 }

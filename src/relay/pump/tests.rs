@@ -84,6 +84,44 @@ async fn tunnel(client: TcpStream, upstream: Socket) -> Tunnel {
     }
 }
 
+#[tokio::test]
+async fn who_has_much_to_do_leaves_time_for_others_in_between() {
+    const MANY: usize = 32;
+    let (pump, _never_driven) = Pump::new(WorkerIndex(0)).unwrap();
+    let mut ends = Vec::new();
+    for _ in 0..MANY {
+        let (mut client, outer) = pair();
+        let (agent, inner) = pair();
+        pump.open(tunnel(outer, inner.into()).await).unwrap();
+        client.write_all(&[1; 512 * 1024]).unwrap();
+        ends.push((client, agent));
+    }
+    let mut inner = pump.inner.borrow_mut();
+    let looked = pump.sight.borrow_mut().look(Duration::ZERO, &mut inner);
+    looked.unwrap();
+    assert_eq!(
+        inner.again.len(),
+        MANY,
+        "have more to do than their turn allowed"
+    );
+    let passed_on = |inner: &Inner| -> Vec<u64> {
+        let sessions = inner.slots.iter();
+        sessions
+            .map(|(_, session)| session.flows[0].bytes)
+            .collect()
+    };
+    let before = passed_on(&inner);
+    inner.give_more();
+    let after = passed_on(&inner);
+    let served = before.iter().zip(&after).filter(|(b, a)| b < a).count();
+    assert!(served > 0 && served < MANY, "{served} in a row");
+    // Whoever has had no turn yet is next.
+    while inner.slots[MANY - 1].flows[0].bytes == before[MANY - 1] {
+        assert!(!inner.again.is_empty(), "the last one was forgotten");
+        inner.give_more();
+    }
+}
+
 /// Nobody polls the pump itself here, as when a crowd of tasks is ready.
 #[tokio::test]
 async fn sessions_have_turns_between_those_of_other_tasks() {
