@@ -157,7 +157,8 @@ mod tests {
             go_on.send(()).unwrap();
             other
         };
-        let (late, other) = tokio::join!(late, others);
+        let both = async { tokio::join!(late, others) };
+        let (late, other) = timeout(Duration::from_secs(10), both).await.unwrap();
         assert_eq!(other, thread());
         assert_ne!(late.unwrap(), thread());
     }
