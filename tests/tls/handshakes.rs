@@ -1,6 +1,6 @@
 //! Handshakes that do not come to an end, or should not: bounded in time and number, and counted.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::between::{Pieces, before};
 use crate::harness::agent::tcp::TcpAgent;
@@ -100,6 +100,31 @@ async fn a_flood_is_bounded_while_sessions_go_on() {
     after.send("/echo/berta\n").await.unwrap();
     speaks(&mut after, 0).await;
     speaks(&mut session, 101).await;
+}
+
+#[tokio::test]
+async fn who_is_refused_a_handshake_is_left_a_moment_later() {
+    let one_each =
+        |proxy: crate::harness::proxy::Builder| proxy.set("listener.tls", "max_handshakes", "1");
+    let (_files, _agent, proxy) = scene(one_each).await;
+    let to_the_end = async |bytes: &[u8]| {
+        let begun = Instant::now();
+        let mut client = Wire::connect(proxy.addr("raw")).await.unwrap();
+        client.send(bytes).await.unwrap();
+        within(10, "the end", client.rest()).await;
+        begun.elapsed()
+    };
+    let moment = Duration::from_millis(50);
+    let took = to_the_end(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert!(took >= moment, "no TLS: {took:?}");
+    let mut under_way = Vec::new();
+    for _ in 0..2 {
+        under_way.push(Wire::connect(proxy.addr("raw")).await.unwrap());
+    }
+    let took = to_the_end(b"").await;
+    assert!(took >= moment, "one too many: {took:?}");
+    let crowd = |s: &crate::harness::metrics::Scrape| refused(s, "tls_crowd") == 1.0;
+    proxy.metrics_until("the refusal", crowd).await;
 }
 
 #[tokio::test]
