@@ -86,7 +86,11 @@ fn begin() -> Option<Sender<Step>> {
     match stepped_back {
         Ok(()) => Some(steps),
         Err(error) => {
-            tracing::info!(%error, "no thread for handshakes: the worker takes them itself");
+            tracing::info!(
+                %error,
+                "no thread for TLS handshakes: the worker takes them itself, and sessions feel a flood of them; \
+                 it takes a thread more for each worker, and sched_setscheduler(2) to SCHED_IDLE"
+            );
             None
         }
     }
