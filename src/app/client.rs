@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use crate::net::tls::{HandshakeError, Handshakes, Layer, TlsStream};
+use crate::net::tls::{Broken, Handshakes, Layer, TlsStream};
 use crate::session::Connected;
 
 /// How long a client that is turned away has to read our FIN.
@@ -27,7 +27,7 @@ impl Client {
     pub(super) async fn greet(
         socket: TcpStream,
         tls: Option<&Handshakes>,
-    ) -> Result<Client, HandshakeError> {
+    ) -> Result<Client, Broken> {
         let Some(tls) = tls else {
             return Ok(Client::Plain(socket));
         };

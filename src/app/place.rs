@@ -203,12 +203,18 @@ impl Way {
             });
         }
         let client = Client::greet(socket, place.tls.as_ref()).await;
-        let client = client.inspect_err(|error| refuse(error, error.refusal()));
-        Some(Greeted {
-            client: client.ok()?,
-            early: Bytes::new(),
-            agent: &place.agent,
-        })
+        match client {
+            Ok(client) => Some(Greeted {
+                client,
+                early: Bytes::new(),
+                agent: &place.agent,
+            }),
+            Err(broken) => {
+                refuse(&broken.why, broken.why.refusal());
+                broken.close().await;
+                None
+            }
+        }
     }
 
     async fn relay(

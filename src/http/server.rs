@@ -207,11 +207,11 @@ impl Front {
             Some(handshakes) => match handshakes.shake(accepted.socket).await {
                 Ok(stream) => ClientStream::Tls(stream),
                 Err(e) => {
-                    tracing::debug!(client.addr = %accepted.client, error = %e, "no TLS");
-                    if let Some(why) = e.refusal() {
+                    tracing::debug!(client.addr = %accepted.client, error = %e.why, "no TLS");
+                    if let Some(why) = e.why.refusal() {
                         site.ledger.refused(site.listener, why);
                     }
-                    return;
+                    return e.close().await;
                 }
             },
         };

@@ -27,7 +27,7 @@ pub use fault::Fault;
 pub use layer::Layer;
 pub use registry::TlsListeners;
 pub use reload::Watch;
-pub use server::{HandshakeError, Handshakes, Reloads, TlsListener};
+pub use server::{Broken, HandshakeError, Handshakes, Reloads, TlsListener};
 pub use stream::TlsStream;
 pub use turns::Turns;
 

@@ -194,8 +194,27 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// One that came to nothing, and the connection where there is still one.
-struct Broken(HandshakeError, Option<TlsStream>);
+/// A handshake that came to nothing.
+#[derive(Debug)]
+pub struct Broken {
+    /// Why.
+    pub why: HandshakeError,
+    /// The connection, where there is still one.
+    connection: Option<std::net::TcpStream>,
+    tarpit: Tarpit,
+}
+
+impl Broken {
+    /// Closes the connection, and keeps it from being made anew at once. Whoever counts has counted by then.
+    pub async fn close(self) {
+        if let Some(connection) = self.connection {
+            if let Some(wait) = self.tarpit.enter() {
+                wait.await;
+            }
+            drop(connection);
+        }
+    }
+}
 
 impl Handshakes {
     /// The settings of the listener.
@@ -218,63 +237,56 @@ impl Handshakes {
     /// Shakes hands with a client.
     ///
     /// # Errors
-    /// Why nothing came of it. The connection is closed by then.
-    pub async fn shake(&self, socket: std::net::TcpStream) -> Result<TlsStream, HandshakeError> {
+    /// Why nothing came of it, and what is left to be closed.
+    pub async fn shake(&self, socket: std::net::TcpStream) -> Result<TlsStream, Broken> {
         let settings = &self.listener.settings;
         let most = settings.max_handshakes.get();
         if self.under_way.get() >= most {
-            self.hold(socket).await;
-            return Err(HandshakeError::Crowded(most));
+            return Err(self.broken(HandshakeError::Crowded(most), Some(socket)));
         }
-        let socket = TcpStream::from_std(socket).map_err(HandshakeError::Failed)?;
-        let layer =
-            Layer::server(Arc::clone(&self.listener.config)).map_err(HandshakeError::Failed)?;
+        let socket = TcpStream::from_std(socket).map_err(|e| self.failed(e))?;
+        let layer = Layer::server(Arc::clone(&self.listener.config)).map_err(|e| self.failed(e))?;
         let limit = settings.handshake_timeout;
-        let shaken = {
-            self.under_way.set(self.under_way.get() + 1);
-            let _under_way = UnderWay(&self.under_way);
-            timeout(limit, self.go_on(TlsStream::new(socket, layer))).await
-        };
-        match shaken {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(Broken(why, stream))) => {
-                if let Some(stream) = stream {
-                    self.hold(stream).await;
-                }
-                Err(why)
-            }
-            Err(_) => Err(HandshakeError::Timeout(limit)),
-        }
+        self.under_way.set(self.under_way.get() + 1);
+        let _under_way = UnderWay(&self.under_way);
+        let shaken = timeout(limit, self.go_on(TlsStream::new(socket, layer))).await;
+        shaken.unwrap_or_else(|_| Err(self.broken(HandshakeError::Timeout(limit), None)))
     }
 
     async fn go_on(&self, mut stream: TlsStream) -> Result<TlsStream, Broken> {
-        let gone = |e| Broken(HandshakeError::Failed(e), None);
         loop {
-            stream.can_shake().await.map_err(gone)?;
+            stream.can_shake().await.map_err(|e| self.failed(e))?;
             let step = self.turns.take(move || {
                 let shaken = stream.shake();
                 (stream, shaken)
             });
             let shaken;
-            (stream, shaken) = step.await.map_err(gone)?;
+            (stream, shaken) = step.await.map_err(|e| self.failed(e))?;
             match shaken {
                 Ok(true) => return Ok(stream),
                 Ok(false) => {}
-                Err(_) if !stream.has_begun() => return Err(Broken(HandshakeError::Silent, None)),
+                Err(_) if !stream.has_begun() => {
+                    return Err(self.broken(HandshakeError::Silent, None));
+                }
                 // Who breaks the rules was told so, and is still there.
                 Err(e) if e.kind() == io::ErrorKind::InvalidData => {
-                    return Err(Broken(HandshakeError::Failed(e), Some(stream)));
+                    let connection = stream.into_parts().0.into_std().ok();
+                    return Err(self.broken(HandshakeError::Failed(e), connection));
                 }
-                Err(e) => return Err(gone(e)),
+                Err(e) => return Err(self.failed(e)),
             }
         }
     }
 
-    /// Closes a connection, and keeps it from being made anew at once.
-    async fn hold(&self, connection: impl Sized) {
-        if let Some(wait) = self.tarpit.enter() {
-            wait.await;
+    fn failed(&self, e: io::Error) -> Broken {
+        self.broken(HandshakeError::Failed(e), None)
+    }
+
+    fn broken(&self, why: HandshakeError, connection: Option<std::net::TcpStream>) -> Broken {
+        Broken {
+            why,
+            connection,
+            tarpit: self.tarpit.clone(),
         }
-        drop(connection);
     }
 }
