@@ -49,6 +49,10 @@ const LONG_PATIENCE: u64 = 6_000_000;
 /// So long behind its only question a client may be about to ask again, in microseconds.
 const SECOND_QUESTION: u64 = 4_000_000;
 
+/// So long after its beginning a session's first question may be on its way, in microseconds: most
+/// clients speak as soon as they are connected.
+const FIRST_QUESTION: u64 = 2_000_000;
+
 /// How long a moment is looked for that suits a far client and an uneven rhythm, where no answer is
 /// waited for, in microseconds.
 const SHORT_PATIENCE: u64 = 500_000;
@@ -119,7 +123,7 @@ fn behind_an_answer(traffic: &Traffic, c: Circumstances) -> bool {
     let client = traffic.of(Direction::ToUpstream);
     let agent = traffic.of(Direction::ToClient);
     if client.messages == 0 {
-        return true;
+        return will_not_begin(client, c);
     }
     if traffic.last == Some(Direction::ToUpstream) {
         return none_is_due(traffic, c);
@@ -132,6 +136,11 @@ fn behind_an_answer(traffic: &Traffic, c: Circumstances) -> bool {
             1 => c.now.since(client.said) > SECOND_QUESTION,
             _ => is_quiet_for_long(client, traffic, patience, c),
         }
+}
+
+/// Whether who has said nothing since the session began will hardly begin just now.
+fn will_not_begin(rhythm: &Rhythm, c: Circumstances) -> bool {
+    c.now.since(rhythm.said) > FIRST_QUESTION
 }
 
 /// How long the next answer is waited for: a client that goes on as it has so far has asked again by
@@ -224,7 +233,7 @@ fn guard(traffic: &Traffic, c: Circumstances) -> u64 {
 /// and less as the wait goes on.
 fn is_quiet_for_long(rhythm: &Rhythm, traffic: &Traffic, patience: u64, c: Circumstances) -> bool {
     if rhythm.messages == 0 {
-        return true;
+        return will_not_begin(rhythm, c);
     }
     let guard = guard(traffic, c);
     let silent_for = c.now.since(rhythm.said);

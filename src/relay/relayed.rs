@@ -115,7 +115,7 @@ impl Relayed {
                 Flow::new(Sender::Agent, halves[1].is_tls()),
             ],
             halves,
-            traffic: Traffic::default(),
+            traffic: Traffic::begun(began),
             stay: Stay::Staying,
             speech: tunnel.speech,
             goodbye: tunnel.goodbye,

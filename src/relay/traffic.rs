@@ -23,7 +23,7 @@ pub(super) struct Rhythm {
     pub(super) messages: u64,
     /// When the last bytes came, be they part of a message or of a Ping.
     pub(super) last: Micros,
-    /// When the last message ended.
+    /// When the last message ended; before the first, when the session began.
     pub(super) said: Micros,
     /// The smoothed time between messages, in microseconds; zero before the second.
     pub(super) gap: u32,
@@ -133,6 +133,15 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
+    /// The traffic of a session that has begun just now.
+    pub(super) fn begun(now: Micros) -> Traffic {
+        let mut traffic = Traffic::default();
+        for rhythm in &mut traffic.rhythms {
+            rhythm.said = now;
+        }
+        traffic
+    }
+
     /// The rhythm of a direction.
     pub(super) fn of(&self, direction: Direction) -> &Rhythm {
         &self.rhythms[direction.index()]

@@ -42,22 +42,27 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) async fn open(configure: impl FnOnce(Builder) -> Builder) -> Session {
+        let mut session = Session::open_unspoken(configure).await;
+        // Once bytes have gone both ways the handshake is behind everyone.
+        session.says_to_agent(Frame::new(TEXT, "hello")).await;
+        session.says_to_client(Frame::new(TEXT, "hello")).await;
+        session
+    }
+
+    /// One that nobody has spoken in yet.
+    async fn open_unspoken(configure: impl FnOnce(Builder) -> Builder) -> Session {
         let (listening, mut wires) = open_handed();
         let proxy = configure(Proxy::http(listening.addr).brief_lame_duck())
             .start()
             .await;
         let client = websocket::open(proxy.addr("web"), "/").await.unwrap();
         let agent = within(10, "the agent's end", wires.recv()).await.unwrap();
-        let mut session = Session {
+        Session {
             proxy,
             client,
             agent,
             _listening: listening,
-        };
-        // Once bytes have gone both ways the handshake is behind everyone.
-        session.says_to_agent(Frame::new(TEXT, "hello")).await;
-        session.says_to_client(Frame::new(TEXT, "hello")).await;
-        session
+        }
     }
 
     pub(crate) async fn says_to_agent(&mut self, frame: Frame) {
@@ -231,6 +236,24 @@ async fn half_a_frame_to_the_client_is_completed_before_the_close() {
     session.agent.send(second).await.unwrap();
     assert_eq!(session.client_hears().await, Some(large));
     session.both_leave_in_order(1012).await;
+}
+
+#[tokio::test]
+async fn who_has_just_come_is_answered_before_the_close() {
+    let mut session = Session::open_unspoken(|proxy| proxy.window("12s")).await;
+    session.proxy.terminate();
+    session.proxy.phase("closing").await;
+    let nothing = Duration::from_millis(300);
+    assert!(
+        session.client.stays_silent(nothing).await,
+        "a Close that the first question would cross"
+    );
+    session.says_to_agent(Frame::new(TEXT, "a question")).await;
+    session.says_to_client(Frame::new(TEXT, "its answer")).await;
+    session.client_is_asked_to_go(1012).await;
+    let close = Frame::close(1012).masked();
+    session.client.send(close).await.unwrap();
+    session.ends_in_order(1012).await;
 }
 
 #[tokio::test]

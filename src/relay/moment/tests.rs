@@ -21,7 +21,38 @@ fn request_reply(gap: u64, answer: u64, rounds: u64) -> Traffic {
 
 #[test]
 fn a_silent_session_goes_at_once() {
-    assert_eq!(decide(&Traffic::default(), at(10)), Some(First::Client));
+    let traffic = Traffic::begun(Micros(5_000_000));
+    let now = at(5_000_001 + FIRST_QUESTION);
+    assert_eq!(decide(&traffic, now), Some(First::Client));
+}
+
+#[test]
+fn who_has_just_come_is_heard_first() {
+    let began = 5_000_000;
+    let mut traffic = Traffic::begun(Micros(began));
+    for later in [0, 10_000, 500_000, FIRST_QUESTION] {
+        assert_eq!(decide(&traffic, at(began + later)), None, "{later} later");
+    }
+    let mut c = at(began);
+    c.last_chance = true;
+    assert_eq!(decide(&traffic, c), Some(First::Client));
+    let asked = began + 700_000;
+    traffic.note(Direction::ToUpstream, Micros(asked), 1);
+    assert_eq!(decide(&traffic, at(asked)), None, "it is to be answered");
+    traffic.note(Direction::ToClient, Micros(asked + 500), 1);
+    assert_eq!(decide(&traffic, at(asked + 500)), Some(First::Client));
+}
+
+#[test]
+fn who_has_just_come_and_been_greeted_is_heard_first() {
+    let began = 5_000_000;
+    let mut traffic = Traffic::begun(Micros(began));
+    traffic.note(Direction::ToClient, Micros(began + 500), 1);
+    for later in [1_000, 500_000, FIRST_QUESTION] {
+        assert_eq!(decide(&traffic, at(began + later)), None, "{later} later");
+    }
+    let late = at(began + FIRST_QUESTION + 1);
+    assert_eq!(decide(&traffic, late), Some(First::Agent), "it listens");
 }
 
 #[test]
@@ -104,11 +135,11 @@ fn request_and_reply_does_not_go_when_the_next_request_is_near() {
 #[test]
 fn a_pusher_with_a_silent_client_is_told_first() {
     let mut traffic = Traffic::default();
-    for beat in 1..50 {
+    for beat in 1..150 {
         traffic.note(Direction::ToClient, Micros(beat * 20_000), 1);
     }
     assert_eq!(
-        decide(&traffic, at(49 * 20_000 + 19_900)),
+        decide(&traffic, at(149 * 20_000 + 19_900)),
         Some(First::Agent)
     );
 }
