@@ -1,5 +1,7 @@
 //! Where an event stream stands between two events (WHATWG HTML, "Parsing an event stream").
 
+use memchr::memchr2_iter;
+
 #[cfg(test)]
 mod tests;
 
@@ -42,18 +44,24 @@ impl EventBoundary {
     /// Walks over the bytes that come next, and gives the offset just behind the last end of an
     /// event in them; `None` if no event ended there.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Option<usize> {
-        let mut boundary = None;
-        for (at, byte) in bytes.iter().enumerate() {
-            self.last = match (byte, self.last) {
+        let (mut boundary, mut line) = (None, 0);
+        for at in memchr2_iter(b'\n', b'\r', bytes) {
+            if at > line {
+                self.last = Last::Text;
+            }
+            self.last = match (bytes[at], self.last) {
                 (b'\n', Last::Event | Last::Line) => Last::Event,
                 (b'\n', Last::LineCr | Last::Text) => Last::Line,
-                (b'\r', Last::Text) => Last::LineCr,
-                (b'\r', _) => Last::Event,
-                _ => Last::Text,
+                (_, Last::Text) => Last::LineCr,
+                _ => Last::Event,
             };
+            line = at + 1;
             if self.at_boundary() {
-                boundary = Some(at + 1);
+                boundary = Some(line);
             }
+        }
+        if line < bytes.len() {
+            self.last = Last::Text;
         }
         boundary
     }
