@@ -23,5 +23,7 @@ mod relayed;
 mod traffic;
 mod transfer;
 
+#[cfg(test)]
+pub(crate) use pump::tests::{seat, session};
 pub use pump::{Guest, Place, Pump, Stalled, Tunnel};
 pub use relayed::Speech;

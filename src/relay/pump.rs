@@ -4,11 +4,13 @@ mod drive;
 mod guest;
 mod sight;
 mod slots;
+mod turns;
 mod upkeep;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,7 +19,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mio::Registry;
-use mio::event::Event;
 use tokio::time::Instant;
 
 use crate::config::Goodbye;
@@ -32,15 +33,13 @@ use super::allowance::Allowance;
 use super::leave::{Limits, Stay, Verdict};
 use super::patience::micros;
 use super::pipe::Pipes;
-use super::relayed::{Progress, ROOM, Relayed, Speech, Turn, token};
+use super::relayed::{ROOM, Relayed, Speech, Turn, token};
 use super::traffic::Micros;
 use super::transfer::LARGE;
 
 /// So many turns go by one look at the clock: they take a fraction of a millisecond, and looks are felt in what a small
 /// message costs.
 const ONE_LOOK: usize = 16;
-/// So long those that have more to do than a turn allows are given turns in a row.
-const MOMENT: Duration = Duration::from_micros(50);
 /// Cut sessions that are kept to be told of one by one.
 const LISTED: usize = 100;
 
@@ -97,7 +96,7 @@ struct Inner {
     registry: Rc<Registry>,
     slots: Slots,
     turn: TurnState,
-    /// Slots that have more to do than their last turn allowed.
+    /// Slots of those that move much, and have more to do than their last turn allowed, or hear that there is more.
     again: VecDeque<usize>,
     /// Sessions that were asked to go, by slot and turn.
     leaving: Vec<(usize, u32)>,
@@ -277,7 +276,7 @@ impl Pump {
         for slot in slots {
             inner.cut(slot, now);
         }
-        std::mem::take(&mut inner.gone)
+        mem::take(&mut inner.gone)
     }
 }
 
@@ -286,8 +285,8 @@ impl Inner {
     fn begin(&mut self, slot: usize, mut tunnel: Tunnel) -> io::Result<()> {
         let turn = self.next_turn;
         self.next_turn = self.next_turn.wrapping_add(1);
-        let to_upstream = std::mem::take(&mut tunnel.to_upstream);
-        let to_client = std::mem::take(&mut tunnel.to_client);
+        let to_upstream = mem::take(&mut tunnel.to_upstream);
+        let to_client = mem::take(&mut tunnel.to_client);
         self.turn.look_at_the_clock(0);
         let mut session = Relayed::new(tunnel, self.turn.now, turn);
         let client = &session.halves[Direction::ToUpstream.index()];
@@ -340,44 +339,6 @@ impl Inner {
         }
     }
 
-    /// Notes what the kernel says of a socket, and gives the session its turn.
-    fn on_event(&mut self, event: &Event) {
-        let (slot, side) = (event.token().0 / 2, event.token().0 % 2);
-        let Some(session) = self.slots.get_mut(slot) else {
-            return self.hear(slot, event);
-        };
-        let flow = &mut session.flows[side];
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
-            flow.readable = !flow.ended;
-            flow.hung_up |= event.is_read_closed() || event.is_error();
-            flow.fin = (flow.fin || event.is_read_closed()) && !event.is_error();
-        }
-        if event.is_error() && flow.ended {
-            // No read will tell of a reset behind the end.
-            session.note_reset(side);
-        }
-        self.give_turn(slot);
-    }
-
-    fn give_turn(&mut self, slot: usize) {
-        let Some(session) = self.slots.get_mut(slot) else {
-            return;
-        };
-        let progress = self.turn.with(|turn| session.work(turn));
-        if session.is_unheard() {
-            self.leaving.push((slot, session.turn));
-            self.told += 1;
-            if let Some(waker) = &self.waker {
-                waker.wake_by_ref();
-            }
-        }
-        match progress {
-            Progress::Waits => {}
-            Progress::More => self.again.push_back(slot),
-            Progress::Ended(outcome) => self.bury(slot, outcome),
-        }
-    }
-
     /// Takes a session out that has ended.
     fn bury(&mut self, slot: usize, outcome: Outcome) {
         self.told += 1;
@@ -413,20 +374,6 @@ impl Inner {
         }
     }
 
-    /// Gives turns to those that have more to do, for a moment: all others come in between.
-    fn give_more(&mut self) {
-        let begun = Instant::now();
-        for turns in 0..self.again.len() {
-            if turns > 0 && begun.elapsed() >= MOMENT {
-                break;
-            }
-            self.turn.look_at_the_clock(turns);
-            if let Some(slot) = self.again.pop_front() {
-                self.give_turn(slot);
-            }
-        }
-    }
-
     /// Ends a session whose time is over.
     fn cut(&mut self, slot: usize, now: Micros) {
         let facts = self.facts(slot, &self.slots[slot], now);
@@ -454,7 +401,7 @@ impl Inner {
                     let verdict = session.consider(now, &mut self.turn.allowance);
                     urgency += session.urgency(now);
                     if session.read_on() {
-                        self.again.push_back(slot);
+                        self.queue(slot);
                     }
                     verdict
                 }
@@ -480,4 +427,4 @@ impl Inner {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -81,6 +81,10 @@ pub(super) struct Relayed {
     pub(super) client: SocketAddr,
     pub(super) began: Micros,
     pub(super) turn: u32,
+    /// Whether it has moved much in its last turn.
+    pub(super) moves_much: bool,
+    /// Whether it waits for its turn behind others.
+    pub(super) is_queued: bool,
     /// What few sessions have.
     pub(super) rare: Option<Box<Rare>>,
 }
@@ -126,8 +130,15 @@ impl Relayed {
             client: tunnel.client_addr,
             began,
             turn,
+            moves_much: false,
+            is_queued: false,
             rare,
         }
+    }
+
+    /// The bytes that were taken from both sides so far.
+    pub(super) fn moved(&self) -> u64 {
+        self.flows.iter().map(|flow| flow.bytes).sum()
     }
 
     pub(super) fn flow(&mut self, way: Direction) -> &mut Flow {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::Pump;
 
 /// So long after a turn of the pump other tasks give it one between two of theirs.
-const BREATH: Duration = Duration::from_micros(50);
+const BREATH: Duration = Duration::from_micros(25);
 /// How often a session that was asked to go is looked at while nothing happens on it.
 const LOOK: Duration = Duration::from_millis(5);
 /// So long the pump waits at a time before the runtime is left to look at its timers, of which it tells nobody.
@@ -23,7 +23,7 @@ impl Pump {
     /// the turns of other tasks, so that a crowd of them holds nobody up.
     pub fn breathe(&self) {
         let mut inner = self.inner.borrow_mut();
-        if inner.slots.is_empty() {
+        if inner.slots.sessions() == 0 {
             return;
         }
         let mut sight = self.sight.borrow_mut();
@@ -74,7 +74,6 @@ fn turn(
     {
         inner.waker = Some(cx.waker().clone());
     }
-    inner.give_more();
     while !inner.leaving.is_empty() {
         let timer = look.get_or_insert_with(|| Box::pin(sleep_until(Instant::now())));
         if timer.as_mut().poll(cx).is_pending() {
@@ -92,6 +91,7 @@ fn turn(
         // The worker's other tasks are waiting, be there more or not.
         looks = !sight.is_full() && sight.poll_ready(cx)?.is_ready();
     }
+    inner.give_more();
     if sight.is_full() || !inner.again.is_empty() {
         cx.waker().wake_by_ref();
     }

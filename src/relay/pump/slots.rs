@@ -46,11 +46,6 @@ impl Slots {
         self.sessions
     }
 
-    /// Whether nothing is watched.
-    pub(super) fn is_empty(&self) -> bool {
-        self.slab.is_empty()
-    }
-
     /// Keeps a slot for a guest.
     pub(super) fn keep(&mut self) -> usize {
         self.slab.insert(Slot::Guest(News::default()))

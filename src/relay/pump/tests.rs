@@ -14,6 +14,7 @@ use socket2::Socket;
 use tokio::time::timeout;
 
 use super::slots::News;
+use super::turns::MUCH;
 use super::*;
 use crate::config::{Balance, CloseOrder, Endpoint, Goodbye, Upstream, UpstreamName};
 use crate::net::{Dialer, Endpoints};
@@ -40,7 +41,8 @@ fn pair() -> (TcpStream, TcpStream) {
     (near, far)
 }
 
-async fn seat() -> Seat {
+/// A place on an agent's endpoint.
+pub(crate) async fn seat() -> Seat {
     let endpoints = Endpoints::new(
         0,
         &Upstream {
@@ -84,15 +86,21 @@ async fn tunnel(client: TcpStream, upstream: Socket) -> Tunnel {
     }
 }
 
+/// A session of raw TCP: its client, and its agent.
+pub(crate) async fn session(pump: &Pump) -> (TcpStream, TcpStream) {
+    let (client, outer) = pair();
+    let (agent, inner) = pair();
+    pump.open(tunnel(outer, inner.into()).await).unwrap();
+    (client, agent)
+}
+
 #[tokio::test]
 async fn who_has_much_to_do_leaves_time_for_others_in_between() {
     const MANY: usize = 32;
     let (pump, _never_driven) = Pump::new(WorkerIndex(0)).unwrap();
     let mut ends = Vec::new();
     for _ in 0..MANY {
-        let (mut client, outer) = pair();
-        let (agent, inner) = pair();
-        pump.open(tunnel(outer, inner.into()).await).unwrap();
+        let (mut client, agent) = session(&pump).await;
         client.write_all(&[1; 512 * 1024]).unwrap();
         ends.push((client, agent));
     }
@@ -124,14 +132,47 @@ async fn who_has_much_to_do_leaves_time_for_others_in_between() {
     assert_eq!(forgotten, 0, "have had no turn");
 }
 
+#[tokio::test]
+async fn who_moves_much_has_its_turn_behind_the_others() {
+    let (pump, _never_driven) = Pump::new(WorkerIndex(0)).unwrap();
+    let mut ends = Vec::new();
+    for _ in 0..2 {
+        ends.push(session(&pump).await);
+    }
+    let mut inner = pump.inner.borrow_mut();
+    let mut sight = pump.sight.borrow_mut();
+    let much = vec![1; usize::try_from(MUCH).unwrap() + 1];
+    let mut said = |inner: &mut Inner, bytes: [&[u8]; 2]| -> Vec<u64> {
+        for ((client, _), bytes) in ends.iter_mut().zip(bytes) {
+            client.write_all(bytes).unwrap();
+        }
+        sight.look(Duration::ZERO, inner).unwrap();
+        let sessions = inner.slots.iter();
+        sessions.map(|(_, session)| session.moved()).collect()
+    };
+    let all = much.len() as u64;
+    assert_eq!(
+        said(&mut inner, [&much, b"a"]),
+        [all, 1],
+        "nobody knows it yet"
+    );
+    assert_eq!(said(&mut inner, [b"b", b"b"]), [all, 2]);
+    assert_eq!(said(&mut inner, [b"c", b"c"]), [all, 3]);
+    assert_eq!(inner.again.len(), 1, "it waits in one place");
+    inner.give_more();
+    assert_eq!(inner.slots[0].moved(), all + 2);
+    assert_eq!(
+        said(&mut inner, [b"d", b"d"]),
+        [all + 3, 4],
+        "it was little"
+    );
+}
+
 /// Nobody polls the pump itself here, as when a crowd of tasks is ready.
 #[tokio::test]
 async fn sessions_have_turns_between_those_of_other_tasks() {
     let (pump, _never_driven) = Pump::new(WorkerIndex(0)).unwrap();
-    let (mut client, outer) = pair();
-    let (mut agent, inner) = pair();
-    let tunnel = tunnel(outer, inner.into()).await;
-    pump.open(tunnel).unwrap();
+    let (mut client, mut agent) = session(&pump).await;
     client.write_all(b"anybody").unwrap();
     agent.set_nonblocking(true).unwrap();
     let mut heard = [0; 7];

@@ -207,7 +207,7 @@ async fn a_wait_ends_when_a_session_does_that_had_more_to_do() {
     for flow in &mut inner.slots[0].flows {
         flow.readable = true;
     }
-    inner.again.push_back(0);
+    inner.queue(0);
     let mut sight = pump.sight.borrow_mut();
     assert!(sight.wait(&mut inner));
     assert!(sight.is_outer());
