@@ -12,6 +12,7 @@ use http_body::Frame;
 use crate::net::{Member, Seat};
 use crate::relay::Guest;
 
+use super::budget::{pay_for, poll_solvent};
 use super::gate::{Chunks, Refusal};
 
 /// The most that trailers may come to, in bytes, and how many there may be.
@@ -163,8 +164,12 @@ impl EventStream {
                 early if !early.is_empty() => framing.take(&early),
                 _ => {
                     ready!(self.agent.poll_readable(cx));
+                    ready!(poll_solvent(cx));
                     match self.agent.read(|bytes| framing.take(bytes)) {
-                        Ok(piece) => piece,
+                        Ok(piece) => {
+                            pay_for(piece.data.len(), cx);
+                            piece
+                        }
                         Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
                         Err(e) => Piece {
                             data: Vec::new(),
@@ -183,11 +188,16 @@ impl EventStream {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::io::Write as _;
+
     use proptest::collection::vec;
     use proptest::prelude::*;
     use proptest::sample::Index;
 
     use super::*;
+    use crate::relay::{Pump, seat};
+    use crate::session::WorkerIndex;
 
     /// What pieces come to, one after the other.
     fn taken<'b>(
@@ -235,6 +245,35 @@ mod tests {
             prop_assert!(taken(Framing::chunked(), [short]).unwrap().end.is_none());
             prop_assert!(taken(Framing::chunked(), [short, b""]).is_err());
         }
+    }
+
+    #[tokio::test]
+    async fn others_have_their_turn_within_much() {
+        const MUCH: usize = 512 * 1024;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut agent = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = listener.accept().unwrap().0;
+        socket.set_nonblocking(true).unwrap();
+        let (pump, driver) = Pump::new(WorkerIndex(0)).unwrap();
+        let guest = pump.host(socket.into()).unwrap();
+        agent.write_all(&[b'a'; MUCH]).unwrap();
+        drop(agent);
+        let framing = Framing::UntilTheEnd;
+        let mut stream = EventStream::new(guest, seat().await, framing, Bytes::new());
+        let (mut heard, mut most) = (0, 0);
+        let all = poll_fn(|cx| {
+            let before = heard;
+            while let Some(frame) = ready!(stream.poll_frame(cx)) {
+                heard += frame.unwrap().into_data().unwrap().len();
+                most = most.max(heard - before);
+            }
+            Poll::Ready(())
+        });
+        let both = async { tokio::select!(_ = driver => {}, () = all => {}) };
+        let both = tokio::time::timeout(std::time::Duration::from_secs(10), both);
+        both.await.unwrap();
+        assert_eq!(heard, MUCH);
+        assert!(most <= 160 * 1024, "{most} in a turn");
     }
 
     #[test]

@@ -3,18 +3,19 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::task::coop::consume_budget;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use crate::net::{Tarpit, Wait};
+use crate::relay::Pump;
 use crate::session::{Direction, Ledger, ListenerIndex};
 
+use super::budget::pay_for;
 use super::client_stream::ClientStream;
 use super::conn::{Stage, Wire};
 use super::gate::{self, Gate};
@@ -25,9 +26,9 @@ const WASTE: usize = 16 * 1024;
 const WASTES: usize = 4;
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Bytes for which a task pays as for one read or write. It may make 128 of them before others have
-/// their turn, and a large body would be megabytes by then.
-const COIN: usize = 4 * 1024;
+/// Where there are sessions of the pump, no more than this is read or written at once, in bytes, and they have a turn
+/// behind it if they have had none for a while.
+const PIECE: usize = 16 * 1024;
 
 /// The answer to a head that did not come in time (RFC 9110 15.5.9).
 const REQUEST_TIMEOUT: &[u8] =
@@ -46,6 +47,8 @@ pub(super) struct ClientIo {
     pause: Option<Pin<Box<Sleep>>>,
     /// Where those wait who were refused.
     tarpit: Tarpit,
+    /// The worker's sessions.
+    pump: Pump,
     end: OurEnd,
     ended: bool,
 }
@@ -69,6 +72,7 @@ impl ClientIo {
         ledger: Arc<Ledger>,
         listener: ListenerIndex,
         tarpit: Tarpit,
+        pump: Pump,
     ) -> ClientIo {
         ClientIo {
             stream,
@@ -79,6 +83,7 @@ impl ClientIo {
             listener,
             pause: None,
             tarpit,
+            pump,
             end: OurEnd::Open,
             ended: false,
         }
@@ -96,6 +101,22 @@ impl ClientIo {
             .bytes(self.listener, Direction::ToClient, delivered);
     }
 
+    /// How much is read or written at once.
+    fn most_at_once(&self) -> usize {
+        match self.pump.is_empty() {
+            true => usize::MAX,
+            false => PIECE,
+        }
+    }
+
+    /// Has others come in between, as it is due behind so many bytes.
+    fn give_way(&self, n: usize, cx: &mut Context<'_>) {
+        pay_for(n, cx);
+        if n >= PIECE {
+            self.pump.breathe();
+        }
+    }
+
     /// Notes what a write has come to.
     fn written(
         &mut self,
@@ -107,8 +128,8 @@ impl ClientIo {
         }
         let n = ready!(written)?;
         self.wire.moved(1, n as u64);
-        pay_for(n, cx);
         self.count(n);
+        self.give_way(n, cx);
         Poll::Ready(Ok(n))
     }
 
@@ -148,7 +169,9 @@ impl AsyncRead for ClientIo {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let most = self.most_at_once() as u64;
+        let mut piece = (&mut self.stream).take(most);
+        ready!(Pin::new(&mut piece).poll_read(cx, buf))?;
         let bytes = &mut buf.filled_mut()[before..];
         if bytes.is_empty() {
             self.ended = true;
@@ -164,8 +187,8 @@ impl AsyncRead for ClientIo {
             self.substitute = Some(gate::END);
         }
         self.wire.moved(0, n);
-        pay_for(bytes_read, cx);
         self.ledger.bytes(self.listener, Direction::ToUpstream, n);
+        self.give_way(bytes_read, cx);
         Poll::Ready(Ok(()))
     }
 }
@@ -176,6 +199,7 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let buf = &buf[..buf.len().min(self.most_at_once())];
         let written = match self.wire.ends_behind_this() {
             true => self.stream.poll_write_last(cx, buf),
             false => Pin::new(&mut self.stream).poll_write(cx, buf),
@@ -191,7 +215,7 @@ impl AsyncWrite for ClientIo {
         let mut room = [MaybeUninit::uninit(); MOST];
         let pieces = match gather(bufs, &mut ReadBuf::uninit(&mut room)) {
             Gathered::One(bytes) => return self.poll_write(cx, bytes),
-            Gathered::Many => bufs,
+            Gathered::Many => up_to(self.most_at_once(), bufs),
         };
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
         self.written(written, cx)
@@ -267,44 +291,16 @@ impl AsyncWrite for ClientIo {
     }
 }
 
-/// Has the task pay for what it has moved.
-fn pay_for(n: usize, cx: &mut Context<'_>) {
-    for _ in 0..n / COIN {
-        // Once it has nothing left, its next read or write waits until the others had their turn.
-        if pin!(consume_budget()).poll(cx).is_pending() {
-            return;
-        }
-    }
+/// The first pieces, of so many bytes together at most; a larger one is the only one.
+fn up_to<'p, 'b>(most: usize, pieces: &'p [io::IoSlice<'b>]) -> &'p [io::IoSlice<'b>] {
+    let mut left = most;
+    let fit = pieces.iter().take_while(|piece| {
+        let fits = piece.len() <= left;
+        left = left.saturating_sub(piece.len());
+        fits
+    });
+    &pieces[..fit.count().max(1)]
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::{TcpListener, TcpStream};
-    use std::task::Waker;
-
-    use super::*;
-    use crate::net::PlainStream;
-    use crate::session::metrics::Durations;
-
-    /// Whether a connection is over as soon as it is shut down, its client having said all or not.
-    fn is_over_at_once(has_said_all: bool) -> bool {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let socket = listener.accept().unwrap().0;
-        socket.set_nonblocking(true).unwrap();
-        let wire = Arc::new(Wire::new());
-        wire.note_has_said_all(has_said_all);
-        let ledger = Arc::new(Ledger::new(1, Durations::discarded()));
-        let stream = ClientStream::Plain(PlainStream::new(socket));
-        let tarpit = Tarpit::new(1);
-        let mut io = ClientIo::new(stream, wire, ledger, ListenerIndex(0), tarpit);
-        let mut cx = Context::from_waker(Waker::noop());
-        Pin::new(&mut io).poll_shutdown(&mut cx).is_ready()
-    }
-
-    #[tokio::test]
-    async fn only_a_client_that_may_say_more_is_waited_for() {
-        assert!(is_over_at_once(true));
-        assert!(!is_over_at_once(false));
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@ mod admission;
 mod agent_body;
 mod agent_io;
 mod body;
+mod budget;
 pub mod check;
 mod client_key;
 mod client_stream;

@@ -224,7 +224,14 @@ impl Front {
         let conn = Rc::clone(&seat.conn);
         let ledger = Arc::clone(&site.ledger);
         let (wire, tarpit) = (Arc::clone(&conn.wire), site.tarpit.clone());
-        let io = ClientIo::new(stream, wire, ledger, site.listener, tarpit);
+        let io = ClientIo::new(
+            stream,
+            wire,
+            ledger,
+            site.listener,
+            tarpit,
+            site.pump.clone(),
+        );
         let layer = AdmissionLayer {
             front: self.clone(),
             conn: Rc::clone(&conn),
