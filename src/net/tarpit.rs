@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 
 /// How long they wait at least: nobody who means well notices it.
-const WAIT: Duration = Duration::from_millis(50);
+const WAIT: Duration = Duration::from_millis(200);
 /// And so much longer for each that waits beside them: they do not come back all at once, and a crowd of whatever size
 /// makes so many a second at most.
 const EACH: Duration = Duration::from_micros(500);
