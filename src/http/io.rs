@@ -245,6 +245,7 @@ impl AsyncWrite for ClientIo {
             wire,
             pause,
             tarpit,
+            pump,
             end,
             ended,
             ..
@@ -282,6 +283,7 @@ impl AsyncWrite for ClientIo {
             let mut buf = ReadBuf::uninit(&mut waste);
             let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf));
             *ended = read.is_err() || buf.filled().is_empty();
+            pump.breathe();
         }
         let timer = pause.insert(Box::pin(sleep(PAUSE)));
         ready!(timer.as_mut().poll(cx));

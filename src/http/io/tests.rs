@@ -105,3 +105,25 @@ fn pieces_that_are_too_much_together_are_written_one_after_the_other() {
     let all: Vec<usize> = lengths(99, &[large, small]);
     assert_eq!(all, [100]);
 }
+
+#[tokio::test]
+async fn sessions_have_a_turn_while_a_client_is_not_listened_to() {
+    let pump = empty_pump();
+    let (mut client, mut io) = connection(&pump, Wire::new());
+    let (mut asking, mut agent) = session(&pump).await;
+    agent.set_nonblocking(true).unwrap();
+    asking.write_all(b"anybody").unwrap();
+    let mut heard = [0; 7];
+    let begun = std::time::Instant::now();
+    while agent.read(&mut heard).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "no turn");
+        client.write_all(&[b'a'; WASTE]).unwrap();
+        let ended = poll_fn(|cx| {
+            let ended = Pin::new(&mut io).poll_shutdown(cx);
+            Poll::Ready(ended.is_ready())
+        });
+        assert!(!ended.await);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(&heard, b"anybody");
+}
