@@ -9,10 +9,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
 /// The most that is taken at once, and so held back by a session that is stalled.
 const PORTION: usize = 128 * 1024;
+/// The size of a pipe. It has a place for each 4 KiB of that, and each page that bytes come in takes one, be it full or
+/// not: by default they are 16, which a single packet of a loopback may fill.
+const ROOM: usize = 256 * 1024;
 /// Pipes of one worker. Where they are all in use, bytes are copied as ever.
 const MOST: usize = 8;
 
@@ -29,6 +32,8 @@ pub(super) struct Pipe {
 impl Pipe {
     fn new(of: &Rc<()>) -> io::Result<Pipe> {
         let (outlet, inlet) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        // Where a user may have no more of them so large, it takes less at once.
+        let _ = fcntl_setpipe_size(&inlet, ROOM);
         Ok(Pipe {
             outlet,
             inlet,
@@ -126,6 +131,8 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
 
+    use rustix::pipe::fcntl_getpipe_size;
+
     use super::*;
 
     fn pair() -> (TcpStream, TcpStream) {
@@ -136,6 +143,13 @@ mod tests {
             socket.set_nonblocking(true).unwrap();
         }
         (near, far)
+    }
+
+    #[test]
+    fn a_portion_fits_though_its_pages_are_half_empty() {
+        let pipe = Pipes::default().lend().unwrap();
+        let places = fcntl_getpipe_size(&pipe.inlet).unwrap() / 4096;
+        assert!(places >= 2 * PORTION / 4096, "{places} places");
     }
 
     #[test]
