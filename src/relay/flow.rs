@@ -30,6 +30,8 @@ pub(super) struct Flow {
     spill: Option<Box<Spill>>,
     /// Reads in a row that have filled the whole buffer.
     full_reads: u8,
+    /// Much was taken from the source in the session's last turn.
+    pub(super) moves_much: bool,
     /// Bytes taken from the source.
     pub(super) bytes: u64,
     /// The source may have more: an edge was seen, and no read has come back short since.
@@ -54,6 +56,7 @@ impl Flow {
             boundary: Boundary::new(sender),
             spill: None,
             full_reads: 0,
+            moves_much: false,
             bytes: 0,
             readable: is_tls,
             hung_up: false,

@@ -81,8 +81,6 @@ pub(super) struct Relayed {
     pub(super) client: SocketAddr,
     pub(super) began: Micros,
     pub(super) turn: u32,
-    /// Whether it has moved much in its last turn.
-    pub(super) moves_much: bool,
     /// Whether it waits for its turn behind others.
     pub(super) is_queued: bool,
     /// What few sessions have.
@@ -130,15 +128,19 @@ impl Relayed {
             client: tunnel.client_addr,
             began,
             turn,
-            moves_much: false,
             is_queued: false,
             rare,
         }
     }
 
-    /// The bytes that were taken from both sides so far.
-    pub(super) fn moved(&self) -> u64 {
-        self.flows.iter().map(|flow| flow.bytes).sum()
+    /// The bytes that were taken from each side so far.
+    pub(super) fn moved(&self) -> [u64; Direction::COUNT] {
+        self.flows.each_ref().map(|flow| flow.bytes)
+    }
+
+    /// Whether it has moved much in its last turn.
+    pub(super) fn moves_much(&self) -> bool {
+        self.flows.iter().any(|flow| flow.moves_much)
     }
 
     pub(super) fn flow(&mut self, way: Direction) -> &mut Flow {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::Inner;
 use crate::relay::relayed::Progress;
 
-/// Who has moved more than this in its last turn, in bytes, moves much: it leaves others the precedence.
+/// Who has moved more than this one way in its last turn, in bytes, moves much: it leaves others the precedence.
 pub(super) const MUCH: u64 = 4 * 1024;
 /// So long those that move much are given turns in a row.
 const MOMENT: Duration = Duration::from_micros(25);
@@ -31,7 +31,7 @@ impl Inner {
             // No read will tell of a reset behind the end.
             session.note_reset(side);
         }
-        match session.moves_much {
+        match session.moves_much() {
             true => self.queue(slot),
             false => self.give_turn(slot),
         }
@@ -53,7 +53,9 @@ impl Inner {
         session.is_queued = false;
         let before = session.moved();
         let progress = self.turn.with(|turn| session.work(turn));
-        session.moves_much = session.moved() - before > MUCH;
+        for (flow, before) in session.flows.iter_mut().zip(before) {
+            flow.moves_much = flow.bytes - before > MUCH;
+        }
         if session.is_unheard() {
             self.leaving.push((slot, session.turn));
             self.told += 1;
