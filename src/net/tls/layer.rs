@@ -186,6 +186,8 @@ impl Layer {
         aim: Aim,
     ) -> io::Result<usize> {
         if self.broken {
+            // Behind what was good, the peer has not heard yet.
+            let _ = self.flush(socket);
             return Err(ErrorKind::InvalidData.into());
         }
         if self.ended {

@@ -18,6 +18,8 @@ struct Pipe {
     /// How much may stand in `from_us`.
     room: usize,
     ended: bool,
+    /// Whether a read takes all that there is, and not a piece of any size.
+    is_whole: bool,
 }
 
 impl Read for Pipe {
@@ -28,7 +30,11 @@ impl Read for Pipe {
                 false => Err(ErrorKind::WouldBlock.into()),
             };
         }
-        let n = fastrand::usize(1..=out.len().min(self.to_us.len()));
+        let most = out.len().min(self.to_us.len());
+        let n = match self.is_whole {
+            true => most,
+            false => fastrand::usize(1..=most),
+        };
         for (place, byte) in out.iter_mut().zip(self.to_us.drain(..n)) {
             *place = byte;
         }
@@ -215,6 +221,15 @@ fn an_idle_one_holds_no_buffer() {
 
 #[test]
 fn a_record_that_was_tampered_with_is_an_error_and_the_peer_is_told() {
+    tampered_with(false);
+}
+
+#[test]
+fn it_is_told_too_where_a_good_one_comes_with_it() {
+    tampered_with(true);
+}
+
+fn tampered_with(comes_with_a_good_one: bool) {
     let mut pair = Pair::open(&TLS13);
     pair.pipe.room = usize::MAX;
     while !pair.pipe.from_us.is_empty() {
@@ -223,6 +238,7 @@ fn a_record_that_was_tampered_with_is_an_error_and_the_peer_is_told() {
     pair.client.writer().write_all(b"hello").unwrap();
     pair.client.writer().write_all(b"again").unwrap();
     pair.exchange();
+    pair.pipe.is_whole = comes_with_a_good_one;
     let last = pair.pipe.to_us.len() - 1;
     pair.pipe.to_us[last] ^= 1;
     let mut room = [0; 16];
