@@ -293,15 +293,15 @@ impl AsyncWrite for ClientIo {
     }
 }
 
-/// The first pieces, of so many bytes together at most; a larger one is the only one.
+/// The first pieces, up to the one by which they come to so many bytes: a chunk's size is not written apart from it.
 fn up_to<'p, 'b>(most: usize, pieces: &'p [io::IoSlice<'b>]) -> &'p [io::IoSlice<'b>] {
-    let mut left = most;
+    let mut before = 0;
     let fit = pieces.iter().take_while(|piece| {
-        let fits = piece.len() <= left;
-        left = left.saturating_sub(piece.len());
+        let fits = before < most;
+        before += piece.len();
         fits
     });
-    &pieces[..fit.count().max(1)]
+    &pieces[..fit.count()]
 }
 
 #[cfg(test)]

@@ -100,8 +100,10 @@ fn pieces_that_are_too_much_together_are_written_one_after_the_other() {
     assert_eq!(all, [10, 100, 10]);
     let all: Vec<usize> = lengths(110, &[small, large, small]);
     assert_eq!(all, [10, 100]);
-    let all: Vec<usize> = lengths(109, &[small, large, small]);
+    let all: Vec<usize> = lengths(10, &[small, large, small]);
     assert_eq!(all, [10]);
+    let all: Vec<usize> = lengths(11, &[small, large, small]);
+    assert_eq!(all, [10, 100], "a small one does not go alone");
     let all: Vec<usize> = lengths(99, &[large, small]);
     assert_eq!(all, [100]);
 }
