@@ -26,7 +26,8 @@ const WASTE: usize = 16 * 1024;
 const WASTES: usize = 4;
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Where there are sessions of the pump, no more than this is read or written at once, in bytes, and they have a turn
+/// Where there are sessions of the pump, no more than this is read or written at once, in bytes, or what of several pieces
+/// comes to it, and they have a turn
 /// behind it if they have had none for a while.
 const PIECE: usize = 16 * 1024;
 
