@@ -6,10 +6,8 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
 
 use crate::net::{Tarpit, Wait};
 use crate::relay::Pump;
@@ -21,14 +19,12 @@ use super::conn::{Stage, Wire};
 use super::gate::{self, Gate};
 use super::gather::{Gathered, MOST, gather};
 
-/// What is read at once and thrown away meanwhile, in bytes, how often, and the pause until more is.
+/// What is read at once and thrown away meanwhile, in bytes, and how often, until there is a pause.
 const WASTE: usize = 16 * 1024;
 const WASTES: usize = 4;
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// Where there are sessions of the pump, no more than this is read or written at once, in bytes, or what of several pieces
-/// comes to it, and they have a turn
-/// behind it if they have had none for a while.
+/// comes to it, and they have a turn behind it if they have had none for a while.
 const PIECE: usize = 16 * 1024;
 
 /// The answer to a head that did not come in time (RFC 9110 15.5.9).
@@ -45,7 +41,7 @@ pub(super) struct ClientIo {
     ledger: Arc<Ledger>,
     listener: ListenerIndex,
     /// The pause of a client that goes on sending after our FIN.
-    pause: Option<Pin<Box<Sleep>>>,
+    pause: Option<Wait>,
     /// Where those wait who were refused.
     tarpit: Tarpit,
     /// The worker's sessions.
@@ -273,7 +269,7 @@ impl AsyncWrite for ClientIo {
             *end = OurEnd::Finished;
         }
         if let Some(timer) = pause {
-            ready!(timer.as_mut().poll(cx));
+            ready!(Pin::new(timer).poll(cx));
             *pause = None;
         }
         let mut waste = [MaybeUninit::uninit(); WASTE];
@@ -286,8 +282,7 @@ impl AsyncWrite for ClientIo {
             *ended = read.is_err() || buf.filled().is_empty();
             pump.breathe();
         }
-        let timer = pause.insert(Box::pin(sleep(PAUSE)));
-        ready!(timer.as_mut().poll(cx));
+        ready!(Pin::new(pause.insert(tarpit.pause())).poll(cx));
         // It is over already, and what is read next is so in another turn.
         cx.waker().wake_by_ref();
         Poll::Pending

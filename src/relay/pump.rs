@@ -100,6 +100,8 @@ struct Inner {
     again: VecDeque<usize>,
     /// Sessions that were asked to go, by slot and turn.
     leaving: Vec<(usize, u32)>,
+    /// Which of them was refused and has been read on last: one at a look is, whoever goes on sending.
+    read_on: usize,
     /// Those that were cut or have taken their leave, until somebody asks.
     gone: Gone,
     next_turn: u32,
@@ -185,6 +187,7 @@ impl Pump {
             turn,
             again: VecDeque::new(),
             leaving: Vec::new(),
+            read_on: 0,
             gone: Gone::default(),
             next_turn: 0,
             waker: None,
@@ -395,12 +398,15 @@ impl Inner {
         let now = self.turn.now();
         let mut urgency = 0.0;
         let mut index = 0;
+        let next = self.read_on + 1;
+        self.read_on = 0;
         while let Some(&(slot, turn)) = self.leaving.get(index) {
             let verdict = match self.slots.get_mut(slot) {
                 Some(session) if session.turn == turn => {
                     let verdict = session.consider(now, &mut self.turn.allowance);
                     urgency += session.urgency(now);
-                    if session.read_on() {
+                    if self.read_on == 0 && index + 1 >= next && session.read_on() {
+                        self.read_on = index + 1;
                         self.queue(slot);
                     }
                     verdict

@@ -2,6 +2,7 @@ use std::future::poll_fn;
 use std::io::{IoSlice, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::task::Waker;
+use std::time::Duration;
 
 use super::*;
 use crate::net::PlainStream;

@@ -2,6 +2,7 @@
 
 #[cfg(target_os = "linux")]
 mod lingering;
+mod refused;
 
 use std::future::poll_fn;
 use std::io::{Read as _, Write as _};
