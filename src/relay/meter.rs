@@ -13,7 +13,7 @@ use super::traffic::Micros;
 const TOO_BIG: u16 = 1009;
 const REASON: &str = "message too large";
 
-/// Of a session that was refused, so many reads may be thrown away until it is looked at again: who goes on
+/// Of a session that was refused, so many reads may be thrown away until it is its turn at a look: who goes on
 /// sending is not to have the time of the others.
 const WASTES: u8 = 4;
 
@@ -97,7 +97,7 @@ impl Relayed {
         self.meter().is_some_and(|meter| meter.refused)
     }
 
-    /// Whether a side of a refused session has been read enough for now.
+    /// Whether a side of a refused session has been read enough until its turn at a look.
     #[inline]
     pub(super) fn is_put_off(&self, way: Direction) -> bool {
         let has_enough = |meter: &Meter| meter.refused && meter.wastes == 0;

@@ -100,7 +100,8 @@ struct Inner {
     again: VecDeque<usize>,
     /// Sessions that were asked to go, by slot and turn.
     leaving: Vec<(usize, u32)>,
-    /// Which of them was refused and has been read on last: one at a look is, whoever goes on sending.
+    /// Which of them, counted from one, was read on at the last look though it was refused: of those who go on sending one
+    /// at a look is, and the next is the one behind it. Zero where none was.
     read_on: usize,
     /// Those that were cut or have taken their leave, until somebody asks.
     gone: Gone,
