@@ -76,9 +76,12 @@ where
         let opened = gate::opens(&request);
         let to = entrance.destination(&request);
         let state = match entrance.judge(&request, to) {
-            Some(answer) => State::Answered {
-                answer: Some(answer),
-            },
+            Some(answer) => {
+                conn.is_answered_here();
+                State::Answered {
+                    answer: Some(answer),
+                }
+            }
             None => {
                 if let Some(name) = &site.settings.client_key {
                     client_key::note(&mut conn.key.borrow_mut(), request.headers().get(name));
@@ -176,6 +179,7 @@ impl Entrance<'_> {
             limits, limiter, ..
         } = self.site;
         if let Arrival::TooMany(refused) = self.arrival {
+            self.conn.wire.note_refused();
             return Some(last(too_many(refused)));
         }
         if let (Some(most), Some(length)) =
@@ -204,7 +208,8 @@ impl Entrance<'_> {
     }
 
     fn refuse(&self, why: Refusal) {
-        if let Refusal::BadRequest | Refusal::RequestBody = why {
+        // Who comes too late for this one is to go on elsewhere, and has no time to lose.
+        if let Refusal::BadRequest | Refusal::RequestBody | Refusal::Overload = why {
             self.conn.wire.note_refused();
         }
         self.site.ledger.refused(self.site.listener, why);

@@ -109,6 +109,13 @@ impl Conn {
         }
     }
 
+    /// Notes that the proxy answers a request by itself: no session opens, and the head is no longer waited for.
+    pub(super) fn is_answered_here(&self) {
+        self.finish();
+        self.wire.enter(Stage::Busy);
+        self.complete(Outcome::Finished);
+    }
+
     /// Notes whether a request's body is waited for.
     pub(super) fn owes_a_body(&self, owes: bool) {
         self.owes_a_body.set(owes);

@@ -78,3 +78,27 @@ async fn who_is_refused_has_an_answer_at_once_and_the_end_after_a_while() {
         assert!(took >= Duration::from_millis(50), "{status}: {took:?}");
     }
 }
+
+/// A balancer that reads until the end, and who is to come back elsewhere, wait for nothing.
+#[tokio::test]
+async fn who_is_not_refused_has_the_end_sooner_than_who_is() {
+    let (agent, _seen) = answering(OK);
+    let proxy = Proxy::http(agent.addr)
+        .set("http", "health_path", "\"/alive\"")
+        .start()
+        .await;
+    let mut refused = client_of(&proxy).await;
+    let bad = b"GET / HTTP/1.1\r\n\r\n";
+    refused.send(bad).await.unwrap();
+    assert_eq!(response(&mut refused, "GET").await.status, 400);
+    for path in ["/", "/alive"] {
+        let mut client = client_of(&proxy).await;
+        client.send(request("GET", path, &LAST, b"")).await.unwrap();
+        assert_eq!(response(&mut client, "GET").await.status, 200);
+        tokio::select! {
+            biased;
+            end = client.rest() => assert_eq!(end, (vec![], End::Fin), "{path}"),
+            _ = refused.rest() => panic!("{path}: who was refused had the end before"),
+        }
+    }
+}

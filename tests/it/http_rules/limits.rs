@@ -71,23 +71,19 @@ async fn a_kept_connection_outlives_the_header_timeout() {
     let proxy = Proxy::http(agent.addr)
         .set("http", "header_timeout", "\"300ms\"")
         .set("http", "idle_timeout", "\"1500ms\"")
+        .set("http", "health_path", "\"/alive\"")
         .start()
         .await;
-    let mut client = client_of(&proxy).await;
-    assert_eq!(
-        client.request("GET", "/", &[], b"").await.unwrap().status,
-        200
-    );
-    assert!(
-        client.stays_silent(Duration::from_millis(800)).await,
-        "closed too early"
-    );
-    assert_eq!(
-        client.request("GET", "/", &[], b"").await.unwrap().status,
-        200
-    );
-    assert_eq!(
-        within(5, "the idle timeout", client.rest()).await,
-        (vec![], End::Fin)
-    );
+    // What the agent answers, and what the proxy answers by itself.
+    for path in ["/", "/alive"] {
+        let mut client = client_of(&proxy).await;
+        for _ in 0..2 {
+            let answer = client.request("GET", path, &[], b"").await.unwrap();
+            assert_eq!(answer.status, 200, "{path}");
+            let is_left = client.stays_silent(Duration::from_millis(800)).await;
+            assert!(is_left, "{path}: closed too early");
+        }
+        let end = within(5, "the idle timeout", client.rest()).await;
+        assert_eq!(end, (vec![], End::Fin), "{path}");
+    }
 }
