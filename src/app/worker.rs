@@ -32,6 +32,8 @@ use super::wiring::{Birth, Handed, Shared};
 
 /// How often connections are looked at whose time may be over.
 const SWEEP: Duration = Duration::from_millis(250);
+/// Who has been there for so long is no part of a flood that passes.
+const LASTING: Duration = Duration::from_secs(1);
 /// New connections that are taken in a turn of the worker's loop: a crowd that comes at once is taken in
 /// over many, and the sessions have theirs in between.
 const AT_ONCE: usize = 4;
@@ -337,6 +339,8 @@ impl Worker {
         });
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
         self.huge_pages.look(|time| self.connections.lasting(time));
+        let there_are = self.pump.has_lasting(LASTING) || self.connections.has_lasting(LASTING);
+        self.handshakes.note_others(there_are);
         let (plan, pump) = (Arc::clone(&self.plan.borrow()), &self.pump);
         self.upkeep.look(&plan, pump, &self.connections);
         for place in self.places.iter().flatten() {

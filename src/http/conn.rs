@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -208,6 +209,11 @@ impl Conn {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
+    }
+
+    /// Whether it has been there for so long.
+    fn lasts(&self, time: Duration) -> bool {
+        self.opened.elapsed() >= time
     }
 
     /// The kind of the session that is open.

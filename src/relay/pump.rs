@@ -232,6 +232,14 @@ impl Pump {
         self.len() == 0
     }
 
+    /// Whether any has been there for so long.
+    pub fn has_lasting(&self, time: Duration) -> bool {
+        let inner = self.inner.borrow();
+        let (now, time) = (inner.turn.now(), micros(time));
+        let mut sessions = inner.slots.iter();
+        sessions.any(|(_, session)| now.since(session.began) >= time)
+    }
+
     /// The facts of at most `limit` sessions, from a slot on.
     pub fn list(&self, from: usize, limit: usize) -> Page {
         let inner = self.inner.borrow();

@@ -129,9 +129,14 @@ impl Connections {
 
     /// How many have been there for so long.
     pub fn lasting(&self, time: Duration) -> usize {
-        let lasts = |conn: &Rc<Conn>| conn.opened.elapsed() >= time;
         let conns = self.0.conns.borrow();
-        conns.iter().filter(|(_, conn)| lasts(conn)).count()
+        conns.iter().filter(|(_, conn)| conn.lasts(time)).count()
+    }
+
+    /// Whether any has been there for so long.
+    pub fn has_lasting(&self, time: Duration) -> bool {
+        let conns = self.0.conns.borrow();
+        conns.iter().any(|(_, conn)| conn.lasts(time))
     }
 
     fn id(&self, slot: usize, conn: &Conn) -> SessionId {
@@ -238,5 +243,31 @@ impl Connections {
             }
         }
         self.0.gone.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Ledger;
+    use crate::session::metrics::Durations;
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_last_from_their_beginning() {
+        let connections = Connections::new(WorkerIndex(0));
+        let ledger = Arc::new(Ledger::new(1, Durations::discarded()));
+        let come = || {
+            let connected = ledger.connected(ListenerIndex(0));
+            connections.seat(connected, ([127, 0, 0, 1], 1).into(), None)
+        };
+        let second = Duration::from_secs(1);
+        assert!(!connections.has_lasting(Duration::ZERO));
+        let _early = come();
+        assert!(!connections.has_lasting(second));
+        tokio::time::advance(second).await;
+        let _late = come();
+        assert!(connections.has_lasting(second));
+        assert_eq!(connections.lasting(second), 1);
+        assert!(!connections.has_lasting(2 * second));
     }
 }

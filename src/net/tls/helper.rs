@@ -3,6 +3,10 @@
 //!
 //! Where all cores are busy it hardly gets on, and neither would who waits for a lock that it holds. So it has a
 //! step at a time, and is left alone for a while when it was late with one.
+//!
+//! Still the kernel leaves a core to it for up to a tick where who wants that has just had more than his share, and what the
+//! kernel itself does for each connection yields to nobody. So where there are sessions a flood has a part of its time only:
+//! it rests behind each step.
 
 use std::cell::{Cell, OnceCell};
 use std::io;
@@ -20,6 +24,11 @@ use crate::net::spare_time;
 /// So long it is left alone after it was late.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// It rests so many times as long as the step has taken.
+const REST: u32 = 2;
+/// And no longer than that: a step may have taken long because it was held up.
+const LONGEST_REST: Duration = Duration::from_millis(1);
+
 type Step = Box<dyn FnOnce() + Send>;
 
 /// A helper, whose thread begins with its first step and ends with this.
@@ -29,6 +38,8 @@ pub(super) struct Helper {
     steps: OnceCell<Option<Sender<Step>>>,
     /// Until when it is left alone.
     alone: Cell<Option<Instant>>,
+    /// Whether it rests.
+    rests: Cell<bool>,
 }
 
 impl Helper {
@@ -48,15 +59,25 @@ impl Helper {
             return Err(step);
         };
         let (tell, told) = oneshot::channel();
+        let rests = self.rests.get();
         let step: Step = Box::new(move || {
             if !tell.is_closed() {
+                let begun = std::time::Instant::now();
                 // Who has gone meanwhile does not miss it.
                 let _ = tell.send(step());
+                if rests {
+                    thread::sleep(begun.elapsed().saturating_mul(REST).min(LONGEST_REST));
+                }
             }
         });
         // The thread is there as long as this is.
         let _ = steps.send(step);
         Ok(told)
+    }
+
+    /// Has it rest behind each step that it is given from now on, or not.
+    pub(super) fn has_to_rest(&self, it_has: bool) {
+        self.rests.set(it_has);
     }
 
     /// Notes that it was late.

@@ -11,8 +11,9 @@ use tokio::time::timeout;
 
 use super::helper::Helper;
 
-/// The helper is late with a step that takes it so long: then there is no time to spare.
-const LATE: Duration = Duration::from_millis(5);
+/// The helper is late with a step that takes it so long, its rest behind the one before included: then there is no time
+/// to spare. It may have to wait for its core a few ticks of the kernel's, of 4 ms each, where there is some.
+const LATE: Duration = Duration::from_millis(20);
 
 /// Where the handshakes of one worker wait for their turn. A step of one takes as long as passing on
 /// hundreds of messages, and all sessions would wait behind those that come in a flood. So they are left to a
@@ -44,6 +45,11 @@ impl Default for Turns {
 }
 
 impl Turns {
+    /// Notes whether there are sessions that would feel a flood of handshakes.
+    pub fn note_others(&self, there_are: bool) {
+        self.0.helper.has_to_rest(there_are);
+    }
+
     /// Takes a step when its turn has come.
     ///
     /// # Errors

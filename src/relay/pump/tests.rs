@@ -272,6 +272,18 @@ async fn nothing_is_lost_that_comes_before_the_session_begins() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn sessions_last_from_their_beginning() {
+    let (pump, _never_driven) = Pump::new(WorkerIndex(0)).unwrap();
+    assert!(!pump.has_lasting(Duration::ZERO));
+    let _ends = session(&pump).await;
+    assert!(!pump.has_lasting(Duration::from_secs(1)));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let _others = session(&pump).await;
+    assert!(pump.has_lasting(Duration::from_secs(1)));
+    assert!(!pump.has_lasting(Duration::from_secs(2)));
+}
+
 #[tokio::test]
 async fn a_guest_is_no_session_and_its_place_is_given_up() {
     let (pump, _never_driven) = Pump::new(WorkerIndex(0)).unwrap();

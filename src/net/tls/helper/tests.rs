@@ -75,3 +75,58 @@ async fn it_is_left_alone_for_a_while_after_it_was_late() {
     tokio::time::advance(Duration::from_millis(1)).await;
     assert_ne!(taken_beside(&helper, where_am_i).await, Some(where_am_i()));
 }
+
+/// How long after one step another began that was given beside it, and how long the first took.
+async fn gap_behind(helper: &Helper, step: Duration) -> (Duration, Duration) {
+    let first = helper.give(move || {
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < step {
+            std::hint::spin_loop();
+        }
+        (begun.elapsed(), std::time::Instant::now())
+    });
+    let second = helper.give(std::time::Instant::now);
+    let (took, end) = first.map_err(drop).unwrap().await.unwrap();
+    let began = second.map_err(drop).unwrap().await.unwrap();
+    (began.duration_since(end), took)
+}
+
+/// The first gap that is shorter than that: others may have held it up in those before.
+async fn gap_shorter_than(limit: Duration, helper: &Helper, step: Duration) -> Duration {
+    let first = async {
+        loop {
+            let gap = gap_behind(helper, step).await.0;
+            if gap < limit {
+                return gap;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), first)
+        .await
+        .expect("it rests for longer")
+}
+
+#[tokio::test]
+async fn it_rests_behind_a_step_as_long_as_it_has_to() {
+    let helper = Helper::default();
+    let step = LONGEST_REST / 5;
+    helper.has_to_rest(true);
+    for _ in 0..10 {
+        let (gap, took) = gap_behind(&helper, step).await;
+        assert!(
+            gap >= LONGEST_REST.min(took * REST),
+            "{gap:?} behind {took:?}"
+        );
+    }
+    helper.has_to_rest(false);
+    gap_shorter_than(step * REST, &helper, step).await;
+}
+
+#[tokio::test]
+async fn a_step_that_was_held_up_is_no_reason_for_a_longer_rest() {
+    let helper = Helper::default();
+    helper.has_to_rest(true);
+    let step = LONGEST_REST * 20;
+    let gap = gap_shorter_than(step, &helper, step).await;
+    assert!(gap >= LONGEST_REST, "{gap:?}");
+}
