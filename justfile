@@ -99,8 +99,8 @@ drill-peers window="30" subjects="": build
     target/peers/bin/pip install --quiet --disable-pip-version-check -r tests/requirements-peers.txt
     PATH="$PWD/target/peers/bin:$PATH" LAMEDUCK_TEST_WINDOW={{window}} LAMEDUCK_TEST_SUBJECTS="{{subjects}}" {{drills}} how_a_scale_in_feels
 
-# Autobahn's fuzzing client through the proxy, plain and TLS: the verdicts have to be those without it. All of it takes an
-# hour of two cores; `just autobahn "1.*" "7.*"` for some cases.
+# Autobahn's fuzzing client through the proxy, plain and TLS: the verdicts have to be those without it. All of it takes a
+# quarter of an hour of two cores; `just autobahn "1.*" "7.*"` for some cases.
 autobahn *cases: build
     tests/autobahn/run target/release/lameduck {{cases}}
 

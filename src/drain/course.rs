@@ -1,5 +1,7 @@
-//! The course of one drain, of everything or of a part: its stretches one after the other, and what
-//! is heard meanwhile.
+//! The course of one drain, of everything or of a part: its stretches one after the other.
+
+mod heard;
+mod share;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,18 +13,16 @@ use crate::config;
 use crate::session::{Deadline, DrainView, Facts, Part, Phase, SessionId, Totals, Whom};
 
 use super::closing::{Closing, TICK};
-use super::control::{Answer, Refused, Reply, Request, Wish};
+use super::control::{Answer, Reply, Request, Wish};
 use super::machine::Event;
 use super::report::{Notes, Report};
 use super::run::{Drain, ticks};
-use super::schedule::{Limits, choose};
+use super::schedule::Limits;
 
 /// The largest part of a window that the margin may take.
 const MARGIN_SHARE: u32 = 5;
 /// How often it is looked for new sessions while lame duck.
 const LOOK: Duration = Duration::from_millis(50);
-/// How often who is left of a share is looked for.
-const COUNT: Duration = Duration::from_millis(250);
 /// Between two lines that say how many are left.
 const TELL: Duration = Duration::from_secs(5);
 /// Cut sessions that have a line of their own in the log.
@@ -84,14 +84,6 @@ impl Course {
             (Some(Part::Share(_)), chosen) => Whom::These(chosen.clone().unwrap_or_default()),
         }
     }
-}
-
-/// What a wish that came during a drain leads to.
-enum Turn {
-    GoOn,
-    Shortened,
-    Cancelled,
-    GivesWay(Wish),
 }
 
 /// Why a drain is broken off.
@@ -303,62 +295,6 @@ impl Drain {
         }
     }
 
-    /// The way of a share: some are chosen, and asked to go, while everybody else is served.
-    async fn leave_of_share(
-        &mut self,
-        course: &mut Course,
-        share: f64,
-        reply: Reply,
-    ) -> Result<(), Broken> {
-        let part = course.request.part;
-        let chosen = choose(self.workers.facts().await, share);
-        course.notes.choose(&chosen);
-        let ids: HashSet<_> = chosen.iter().map(|facts| facts.id).collect();
-        course.chosen = Some(Arc::new(ids));
-        self.publish(part, Phase::Closing, Some(course.view()));
-        let _ = reply.send(Ok(Answer::Started(self.view())));
-        let went = self.ask_chosen(course).await;
-        if went.is_err() {
-            self.publish(part, Phase::Serving, None);
-        }
-        went
-    }
-
-    async fn ask_chosen(&mut self, course: &mut Course) -> Result<(), Broken> {
-        let mut closing = self.closing(course);
-        let mut left = course.chosen.clone().unwrap_or_default();
-        let mut ticks = ticks(TICK);
-        let mut counted = Instant::now();
-        loop {
-            let over = Instant::now() >= course.deadline.at();
-            if left.is_empty() || course.cut_now || over {
-                return Ok(());
-            }
-            tokio::select! {
-                _ = ticks.tick() => {}
-                wish = self.wishes.recv() => if self.hear(wish, course)? {
-                    closing.shorten(Instant::now(), course.deadline);
-                },
-            }
-            if counted.elapsed() >= COUNT {
-                counted = Instant::now();
-                let mut there = HashSet::new();
-                let look = |facts: Facts| {
-                    if left.contains(&facts.id) {
-                        there.insert(facts.id);
-                    }
-                };
-                self.workers.each(look).await;
-                left = Arc::new(there);
-            }
-            closing
-                .tick(&self.workers, &self.witness, |facts| {
-                    left.contains(&facts.id)
-                })
-                .await;
-        }
-    }
-
     fn closing(&self, course: &Course) -> Closing {
         let settings = self.settings();
         let limits = Limits {
@@ -433,104 +369,5 @@ impl Drain {
         if let Err(error) = std::fs::write(path, json) {
             tracing::error!(path = %path.display(), %error, "drain.report_file cannot be written");
         }
-    }
-
-    /// Hears a wish while a drain is under way; true if it is to be over sooner.
-    fn hear(&mut self, wish: Option<Wish>, course: &mut Course) -> Result<bool, Broken> {
-        match self.turn(wish, course) {
-            Turn::GoOn => Ok(false),
-            Turn::Shortened => Ok(true),
-            Turn::Cancelled => Err(Broken::Cancelled),
-            Turn::GivesWay(wish) => Err(Broken::GivesWay(wish)),
-        }
-    }
-
-    fn turn(&mut self, wish: Option<Wish>, course: &mut Course) -> Turn {
-        let part = course.request.part;
-        match wish {
-            // What goes for everything goes before what goes for a part.
-            Some(wish @ (Wish::CutNow | Wish::Start(Request { part: None, .. }, _)))
-                if part.is_some() =>
-            {
-                Turn::GivesWay(wish)
-            }
-            None | Some(Wish::CutNow) => {
-                course.cut_now = true;
-                course.ends_the_process = true;
-                Turn::Shortened
-            }
-            Some(Wish::Cancel(of, reply)) if is_same(of, part) => self.cancel(part, reply),
-            Some(Wish::Cancel(_, reply)) => {
-                let _ = reply.send(Err(Refused::NothingToCancel));
-                Turn::GoOn
-            }
-            Some(Wish::Start(request, reply)) if request.part == part => {
-                self.join(&request, reply, course)
-            }
-            Some(Wish::Start(_, reply)) => {
-                let _ = reply.send(Err(Refused::Another));
-                Turn::GoOn
-            }
-        }
-    }
-
-    fn cancel(&self, part: Option<Part>, reply: Reply) -> Turn {
-        let is_share = matches!(part, Some(Part::Share(_)));
-        if !is_share && self.step(part, Event::Cancel, None).is_err() {
-            let _ = reply.send(Err(Refused::NothingToCancel));
-            return Turn::GoOn;
-        }
-        let _ = reply.send(Ok(Answer::Cancelled(self.view())));
-        Turn::Cancelled
-    }
-
-    /// Another trigger of the same drain: it can only shorten it.
-    fn join(&self, request: &Request, reply: Reply, course: &mut Course) -> Turn {
-        course.notes.sign(request, course.started.elapsed());
-        let ends = request.trigger.ends_the_process() && !course.ends_the_process;
-        let looks_away = request.looks_away && !course.looks_away;
-        course.ends_the_process |= ends;
-        course.looks_away |= looks_away;
-        if ends || looks_away {
-            self.show(course);
-        }
-        let window = request.window.unwrap_or(course.shortest);
-        // The same window once more is no longer one, though it counts from a later moment: a
-        // kubelet repeats its preStop, and means the drain that is under way.
-        if window > course.shortest {
-            let _ = reply.send(Err(Refused::Longer));
-            return Turn::GoOn;
-        }
-        course.shortest = window;
-        let wanted = self.deadline(Instant::now(), window);
-        let sooner = wanted < course.deadline;
-        if sooner {
-            course.deadline = wanted;
-            course.ends = course.ends.min(Instant::now() + window);
-            self.show(course);
-            tracing::info!(left = ?wanted.left(Instant::now()), "drain shortened");
-        }
-        let _ = reply.send(Ok(Answer::UnderWay(self.view())));
-        if sooner { Turn::Shortened } else { Turn::GoOn }
-    }
-
-    /// Publishes what has changed of a drain within its phase.
-    fn show(&self, course: &Course) {
-        let (part, view) = (course.request.part, course.view());
-        self.phase.send_modify(|now| match part {
-            None => now.drain = Some(view),
-            Some(part) => {
-                let of = now.parts.iter_mut().find(|now| now.part == part);
-                of.into_iter().for_each(|now| now.drain = view.clone());
-            }
-        });
-    }
-}
-
-/// Whether two are the same part; there is no more than one drain of a share, however large.
-fn is_same(one: Option<Part>, other: Option<Part>) -> bool {
-    match (one, other) {
-        (Some(Part::Share(_)), Some(Part::Share(_))) => true,
-        _ => one == other,
     }
 }

@@ -77,7 +77,7 @@ where
         let to = entrance.destination(&request);
         let state = match entrance.judge(&request, to) {
             Some(answer) => {
-                conn.is_answered_here();
+                conn.note_own_answer();
                 State::Answered {
                     answer: Some(answer),
                 }

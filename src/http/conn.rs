@@ -110,8 +110,8 @@ impl Conn {
         }
     }
 
-    /// Notes that the proxy answers a request by itself: no session opens, and the head is no longer waited for.
-    pub(super) fn is_answered_here(&self) {
+    /// Notes that the proxy answers by itself: no session opens, but the head is there.
+    pub(super) fn note_own_answer(&self) {
         self.finish();
         self.wire.enter(Stage::Busy);
         self.complete(Outcome::Finished);

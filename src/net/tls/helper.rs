@@ -66,7 +66,7 @@ impl Helper {
                 // Who has gone meanwhile does not miss it.
                 let _ = tell.send(step());
                 if rests {
-                    thread::sleep(begun.elapsed().saturating_mul(REST).min(LONGEST_REST));
+                    rest_behind(begun.elapsed());
                 }
             }
         });
@@ -84,6 +84,12 @@ impl Helper {
     pub(super) fn is_late(&self) {
         self.alone.set(Some(Instant::now() + PAUSE));
     }
+}
+
+/// Rests on the helper's thread behind a step that took so long.
+#[allow(clippy::disallowed_methods, reason = "it blocks no worker")]
+fn rest_behind(step: Duration) {
+    thread::sleep(step.saturating_mul(REST).min(LONGEST_REST));
 }
 
 /// Begins the thread; none where the system does not give one that stops for others.
