@@ -51,7 +51,7 @@ impl Upkeep {
         };
         let close_timeout = config.drain.close_timeout;
         pump.upkeep(limits, close_timeout);
-        connections.upkeep(limits, close_timeout);
+        connections.upkeep(limits, close_timeout, || pump.breathe());
         if let Some(most) = config.limits.max_held_bytes {
             let held = pump.held() + connections.held();
             let over = held.saturating_sub(most);

@@ -331,12 +331,13 @@ impl Worker {
 
     fn sweep(&mut self) {
         self.catch_up();
-        self.connections.sweep(|listener| {
+        let times = |listener: ListenerIndex| {
             let place = self.places.get(usize::from(listener.0));
             let place = place.and_then(Option::as_ref)?;
             let http = &place.served.settings.http;
             Some((http.header_timeout, http.idle_timeout))
-        });
+        };
+        self.connections.sweep(times, || self.pump.breathe());
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
         self.huge_pages.look(|time| self.connections.lasting(time));
         let there_are = self.pump.has_lasting(LASTING) || self.connections.has_lasting(LASTING);

@@ -30,6 +30,9 @@ struct Inner {
     gone: RefCell<Gone>,
 }
 
+/// So many are looked at in a row: the memory of each may be far away, and a worker's sessions would wait behind thousands.
+const IN_A_ROW: usize = 16;
+
 /// Cut sessions that are kept to be told of one by one.
 const LISTED: usize = 100;
 
@@ -193,14 +196,20 @@ impl Connections {
     /// Looks for connections whose time is over: silent ones, slow heads, idle ones, those whose
     /// client does not end its side, and those that were asked to go and have not. Called every few
     /// hundred milliseconds.
-    pub fn sweep(&self, limits: impl Fn(ListenerIndex) -> Option<(Duration, Duration)>) {
+    ///
+    /// `between` is called between some of them and the next. It must not come back here.
+    pub fn sweep(
+        &self,
+        limits: impl Fn(ListenerIndex) -> Option<(Duration, Duration)>,
+        between: impl Fn(),
+    ) {
         let now = Instant::now();
-        for (slot, conn) in self.0.conns.borrow().iter() {
+        self.each(between, |slot, conn| {
             if conn.wire.is_lingering_for_too_long() {
                 conn.wake();
             }
             let Some((header_timeout, idle_timeout)) = limits(conn.listener) else {
-                continue;
+                return;
             };
             let age = conn.wire.in_stage_for();
             match conn.wire.stage() {
@@ -214,6 +223,15 @@ impl Connections {
             if conn.until.get().is_some_and(|until| now >= until) {
                 self.cut_one(slot, conn);
             }
+        });
+    }
+
+    fn each(&self, between: impl Fn(), mut look: impl FnMut(usize, &Conn)) {
+        for (n, (slot, conn)) in self.0.conns.borrow().iter().enumerate() {
+            if n.is_multiple_of(IN_A_ROW) {
+                between();
+            }
+            look(slot, conn);
         }
     }
 
@@ -249,23 +267,43 @@ impl Connections {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ListenerLimits;
     use crate::session::Ledger;
     use crate::session::metrics::Durations;
+
+    /// A connection that comes.
+    fn seat(connections: &Connections) -> Seat {
+        let ledger = Arc::new(Ledger::new(1, Durations::discarded()));
+        let connected = ledger.connected(ListenerIndex(0));
+        connections.seat(connected, ([127, 0, 0, 1], 1).into(), None)
+    }
+
+    #[tokio::test]
+    async fn others_come_in_between_when_many_are_looked_at() {
+        let connections = Connections::new(WorkerIndex(0));
+        let _seats: Vec<Seat> = (0..3 * IN_A_ROW).map(|_| seat(&connections)).collect();
+        let limits = ListenerLimits::default();
+        let (between, looked_at) = (Cell::new(0), Cell::new(0));
+        let count = |cell: &Cell<usize>| cell.set(cell.get() + 1);
+        let times = |_| {
+            count(&looked_at);
+            None
+        };
+        connections.sweep(times, || count(&between));
+        assert_eq!((between.take(), looked_at.get()), (3, 3 * IN_A_ROW));
+        connections.upkeep(|_| &limits, Duration::ZERO, || count(&between));
+        assert_eq!(between.get(), 3);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn connections_last_from_their_beginning() {
         let connections = Connections::new(WorkerIndex(0));
-        let ledger = Arc::new(Ledger::new(1, Durations::discarded()));
-        let come = || {
-            let connected = ledger.connected(ListenerIndex(0));
-            connections.seat(connected, ([127, 0, 0, 1], 1).into(), None)
-        };
         let second = Duration::from_secs(1);
         assert!(!connections.has_lasting(Duration::ZERO));
-        let _early = come();
+        let _early = seat(&connections);
         assert!(!connections.has_lasting(second));
         tokio::time::advance(second).await;
-        let _late = come();
+        let _late = seat(&connections);
         assert!(connections.has_lasting(second));
         assert_eq!(connections.lasting(second), 1);
         assert!(!connections.has_lasting(2 * second));

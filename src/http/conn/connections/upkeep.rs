@@ -19,12 +19,15 @@ const HELD: u64 = BUFFER as u64;
 
 impl Connections {
     /// Asks those to go that have lived for too long, and ends those that are too slow.
+    ///
+    /// `between` is called between some of them and the next. It must not come back here.
     pub fn upkeep<'l>(
         &self,
         limits: impl Fn(ListenerIndex) -> &'l ListenerLimits,
         close_timeout: Duration,
+        between: impl Fn(),
     ) {
-        for (_, conn) in self.0.conns.borrow().iter() {
+        self.each(between, |_, conn| {
             let limits = limits(conn.listener);
             if limits.sse.is_bounded() && conn.is_over(&limits.sse) {
                 conn.ask(Instant::now() + LEAVE.max(2 * close_timeout));
@@ -39,7 +42,7 @@ impl Connections {
             {
                 conn.disconnect(Refusal::Stalled);
             }
-        }
+        });
     }
 
     /// About how many bytes are held for clients that do not read.
