@@ -86,7 +86,7 @@ fn a_drain_from_the_prestop_finds_the_deletion_at_once() {
     let proxy = fake.proxy(PATIENT, "poll = \"60s\"");
     let session = proxy.session();
     let mut events = proxy.events();
-    fake.wait("the first looks", |state| {
+    fake.wait("the first look", |state| {
         (state.count("GET", 200) > 0).then_some(())
     });
     fake.delete(Duration::from_secs(20));

@@ -65,9 +65,17 @@ impl Trigger for Watch {
                     }
                 };
                 // A drain that begins is often the sign of a deletion: its preStop comes first.
+                let drains = async {
+                    while phase.changed().await.is_ok() {
+                        if phase.borrow_and_update().phase > Phase::Serving {
+                            return true;
+                        }
+                    }
+                    false
+                };
                 tokio::select! {
                     () = sleep(wait) => {}
-                    changed = phase.changed() => if changed.is_err() { return },
+                    drains = drains => if !drains { return },
                 }
             }
         })
