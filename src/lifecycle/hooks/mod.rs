@@ -24,6 +24,9 @@ use crate::session::{Facts, Holds, Phase, PhaseView};
 
 use lease::Lease;
 
+/// So much longer than its limit a call may take to end.
+const SLACK: Duration = Duration::from_millis(100);
+
 /// A phase that has begun.
 struct Begun {
     view: PhaseView,
@@ -122,7 +125,11 @@ impl Hooks {
         }
         let now = Instant::now();
         let left = window_ends.map_or(limit, |ends| ends.saturating_duration_since(now));
-        if timeout(left.min(limit), calls.all_gone()).await.is_err() {
+        // At its own limit a call ends by itself, and is told of.
+        if timeout(left.min(limit + SLACK), calls.all_gone())
+            .await
+            .is_err()
+        {
             tracing::warn!(
                 calls = calls.len(),
                 "the process ends before hooks are answered"
