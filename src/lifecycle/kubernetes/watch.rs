@@ -67,7 +67,7 @@ impl Trigger for Watch {
                 // A drain that begins is often the sign of a deletion: its preStop comes first.
                 let drains = async {
                     while phase.changed().await.is_ok() {
-                        if phase.borrow_and_update().phase > Phase::Serving {
+                        if phase.borrow().phase > Phase::Serving {
                             return true;
                         }
                     }

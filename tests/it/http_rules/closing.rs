@@ -79,7 +79,7 @@ async fn who_is_refused_has_an_answer_at_once_and_the_end_after_a_while() {
     }
 }
 
-/// A balancer that reads until the end, and who is to come back elsewhere, wait for nothing.
+/// A balancer that reads until the end waits for nothing.
 #[tokio::test]
 async fn who_is_not_refused_has_the_end_sooner_than_who_is() {
     let (agent, _seen) = answering(OK);
